@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* engine: the only room that speaks to an inference server. A handful of calls behind one table of functions, so
+ * that another server is one more file; ollama.c is the first. It sends and reads the wire, tells facts with the
+ * words of o3_outcome, and decides nothing. All calls end early when `cancel` is set. One engine = one thread. */
+#ifndef O3_ENGINE_H
+#define O3_ENGINE_H
+
+#include <jansson.h>
+
+#include "trial.h"
+
+typedef struct o3_engine o3_engine;
+
+/* What this server can do, from its version and from probing. */
+typedef struct o3_engine_caps {
+    char version[32];        /* "0.32.15"; "unknown" */
+    bool truncate_flag;      /* `truncate:false` refuses an over-long prompt instead of cutting it */
+    bool refusal_counts;     /* the refusal names the exact token count */
+    bool ps_context;         /* /api/ps has context_length */
+    bool llama_server;       /* runner is llama-server: LLAMA_ARG_*, command line, host prompt cache */
+    bool prompt_count_whole; /* prompt_eval_count contains the cached part */
+} o3_engine_caps;
+
+typedef struct o3_engine_model {
+    char name[O3_NAME_MAX];
+    char digest[80];
+    int64_t size_bytes;
+    char family[64], parameter_size[32], quantization[32], format[32];
+    bool remote; /* a cloud name: never measured */
+} o3_engine_model;
+
+typedef struct o3_engine_loaded {
+    char name[O3_NAME_MAX];
+    char digest[80];
+    int64_t size_bytes, size_vram_bytes, context_length; /* -1 if absent */
+} o3_engine_loaded;
+
+#define O3_LIST_MAX 512
+typedef struct o3_engine_models {
+    int count, left_out; /* left_out: models past O3_LIST_MAX */
+    o3_engine_model items[O3_LIST_MAX];
+} o3_engine_models;
+typedef struct o3_engine_loads {
+    int count;
+    o3_engine_loaded items[32];
+} o3_engine_loads;
+
+typedef struct o3_generate {
+    const char *model;
+    const char *prompt;     /* NULL: load only */
+    o3_knobs knobs;         /* unset knobs are not sent */
+    int32_t num_predict;    /* >= 1 */
+    double temperature;
+    uint64_t seed;
+    const char *keep_alive; /* "10m" */
+    int64_t deadline_ns;    /* for the whole request; 0 = none */
+    o3_cancel *cancel;      /* may be NULL */
+    void (*on_wait)(void *ctx); /* about once a second while it runs; may be NULL */
+    void *ctx;
+} o3_generate;
+
+typedef struct o3_reply {
+    o3_outcome outcome;      /* OK, or why not; never a reason to lose the rest */
+    char error[O3_TEXT_MAX]; /* the engine's text, one line; "" if none */
+    int http_status;         /* 0 if no answer */
+    bool done;               /* a final object with done:true came */
+    char done_reason[24];
+    int64_t refused_tokens;  /* exact size named by a refusal; -1 if none */
+    int64_t prompt_tokens, eval_tokens;                            /* -1 if absent */
+    int64_t load_ns, prompt_eval_ns, eval_ns, total_ns;            /* -1 if absent */
+    int64_t ttft_ns, wall_ns; /* client clock; ttft_ns -1 if no token came */
+    int chunks;               /* non-empty ones; not a token count */
+} o3_reply;
+
+typedef struct o3_runner {
+    int pid;             /* -1 not found */
+    o3_knobs in_force;   /* from its command line; O3_UNSET where it does not say */
+    int32_t parallel;    /* -np; -1 unknown */
+    char kv_type[16], flash_attn[8]; /* "" unknown */
+} o3_runner;
+
+typedef void (*o3_progress_fn)(void *ctx, const char *status, int64_t done_bytes, int64_t total_bytes);
+
+/* `url` as OLLAMA_HOST allows it (host, host:port, scheme). No traffic yet. */
+O3_NODISCARD o3_status o3_engine_open(o3_engine **ret_engine, const char *url, o3_err *err);
+void o3_engine_close(o3_engine *engine); /* NULL is fine */
+const char *o3_engine_url(const o3_engine *engine);
+bool o3_engine_is_local(const o3_engine *engine); /* loopback address */
+int o3_engine_port(const o3_engine *engine);
+
+/* Who answers? O3_E_UNAVAILABLE nobody, O3_E_PROTOCOL somebody who is no Ollama. Cached after the first call. */
+O3_NODISCARD o3_status o3_engine_caps_read(o3_engine *engine, o3_engine_caps *ret_caps, o3_err *err);
+O3_NODISCARD o3_status o3_engine_list(o3_engine *engine, o3_engine_models *ret_models, o3_err *err);
+/* The /api/show answer as JSON; the caller json_decref()s it. O3_E_NOT_FOUND names near matches. */
+O3_NODISCARD o3_status o3_engine_show(o3_engine *engine, const char *model, json_t **ret_show, o3_err *err);
+O3_NODISCARD o3_status o3_engine_loads_read(o3_engine *engine, o3_engine_loads *ret_loads, o3_err *err);
+
+/* One streamed request. O3_OK whenever an o3_reply could be made, whatever its outcome. */
+O3_NODISCARD o3_status o3_engine_generate(o3_engine *engine, const o3_generate *request, o3_reply *ret_reply,
+                                          o3_err *err);
+/* Asks for the unload and waits until /api/ps no longer lists the model (up to timeout_ns). */
+O3_NODISCARD o3_status o3_engine_unload(o3_engine *engine, const char *model, int64_t timeout_ns, o3_err *err);
+/* The runner of `model`: the child of the server whose command line names its blob, else its only runner. */
+O3_NODISCARD o3_status o3_engine_runner(o3_engine *engine, int server_pid, const char *blob_path,
+                                        o3_runner *ret_runner, o3_err *err);
+
+O3_NODISCARD o3_status o3_engine_create(o3_engine *engine, const char *name, const char *from,
+                                        const o3_knobs *parameters, o3_err *err);
+O3_NODISCARD o3_status o3_engine_delete(o3_engine *engine, const char *name, o3_err *err);
+O3_NODISCARD o3_status o3_engine_pull(o3_engine *engine, const char *name, o3_cancel *cancel,
+                                      o3_progress_fn progress, void *ctx, o3_err *err);
+
+#endif

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hardware: reads the machine once and says what O3 may use of it. The profile is a plain document: pools that
+ * bytes can come from with their safe sizes, CPUs that are really usable, the engine's process. It knows /proc,
+ * /sys and the cgroup file systems (v1, v2, hybrid), all behind one root, and nothing of models or tests. */
+#ifndef O3_HARDWARE_H
+#define O3_HARDWARE_H
+
+#include "config.h"
+
+typedef struct o3_pool {
+    char name[64];           /* "ram", "cgroup:/a/b" ... */
+    int64_t total_bytes;     /* size or limit; -1 if unknown */
+    int64_t used_bytes;      /* unreclaimable use when read; -1 if unknown */
+    int64_t safe_bytes;      /* min(limit % x total, total - reserve), reserve counted as design.md 1.2 says */
+    double limit_frac;       /* 0.85 for RAM */
+    int cgroup;              /* 1 + its index in profile.cgroups; 0 = not a cgroup */
+    char source[128];        /* file(s) it was read from */
+} o3_pool;
+
+#define O3_GROUP_PATH_MAX 512
+typedef struct o3_cgroup {
+    int version;                  /* 1 or 2; 0 = none */
+    char dir[O3_GROUP_PATH_MAX];  /* directory of the memory controller below the sysroot */
+    char name[O3_GROUP_PATH_MAX]; /* its path among the cgroups, "/a/b" */
+    int64_t limit_bytes;          /* -1 = none */
+} o3_cgroup;
+
+#define O3_CGROUPS_MAX 16
+typedef struct o3_profile {
+    char hostname[128], os[128], kernel[128];
+    char cpu_model[128], cpu_vendor[64];
+    int cpus_online, packages, cores, threads_per_core; /* -1 unknown */
+    double usable_cpus;        /* min(affinity, cpuset, quota) of the engine's process, else ours; may be 1.5 */
+    char usable_why[160];      /* "all 8 online", "affinity 0-3", "cpuset 0-3 of /a", "quota 2.0 of /a/b" */
+    char cpu_list[256];        /* online CPUs it may run on, "0-3,8" (a quota does not narrow it); "" unknown */
+    char isa[256];             /* features that matter to llama.cpp, space separated */
+    int64_t ram_bytes, ram_available_bytes, swap_bytes, swap_free_bytes; /* -1 unknown */
+    bool psi;                  /* /proc/pressure is there */
+    int engine_pid;            /* -1: not found or not local */
+    bool engine_local;         /* the server runs on this machine */
+    char engine_exe[256];
+    char engine_env[2048];     /* "K=V\n" of OLLAMA_*, LLAMA_*, GGML_*, *_VISIBLE_DEVICES, sorted; "" if none */
+    bool engine_env_known;     /* false: not readable */
+    int cgroup_count;
+    o3_cgroup cgroups[O3_CGROUPS_MAX]; /* of the engine's process when known, else ours; the
+                                          innermost first, of its ancestors those with a limit */
+    int pool_count;
+    o3_pool pools[O3_POOLS_MAX];
+    char fingerprint[72];      /* of the parts that change answers: CPU, RAM, limits, usable cores; "" = unknown
+                                  (the engine is not local), equal to nothing */
+    o3_notes notes;
+} o3_profile;
+
+/* Reads below `root` ("/" or a capture). engine_pid -1 = unknown: our own cgroups and affinity stand in and a note
+ * says so. engine_local false: the fields describe this machine, which is not the engine's: no pools, no cgroups, no
+ * fingerprint, a note. Limits and reserves come from `config`.
+ * O3_E_IO only if nothing at all could be read; anything else missing is unknown and noted. */
+O3_NODISCARD o3_status o3_profile_read(o3_profile *ret_profile, const char *root, const o3_config *config,
+                                       int engine_pid, bool engine_local, o3_err *err);
+
+/* The pid of the process that listens on a local TCP port (by /proc/net/tcp and tcp6, and /proc/PID/fd);
+ * -1 if it cannot be told: other user's process, other network namespace, or a forwarder (docker-proxy, ssh, a
+ * reverse proxy), whose limits and memory say nothing about the server behind it. */
+int o3_process_listening(const char *root, int port);
+
+/* Unreclaimable bytes of a cgroup now; -1 if unreadable. The rule is o3_cgroup_count's. */
+int64_t o3_cgroup_unreclaimable(const char *root, const o3_cgroup *group);
+/* The same from the text of its memory.stat. kernel_bytes: v1 memory.kmem.usage_in_bytes (-1 unknown; unused for v2,
+ * whose text has it); usage_bytes: what the kernel charges in all, the cap (-1 unknown). No allocation.
+ * anon + shmem + unevictable, counted without taking locked pages twice, + kernel memory that is not reclaimable. */
+int64_t o3_cgroup_count(int version, const char *stat, int64_t kernel_bytes, int64_t usage_bytes);
+/* Is `cpu` in a kernel CPU list ("0-3,8")? */
+bool o3_cpu_list_has(const char *list, int cpu);
+
+#endif

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* store: remembers. SQLite at $XDG_DATA_HOME/o3/o3.db (WAL, numbered migrations). A run keeps its fingerprint and
+ * request as parts; trials and every sample are committed as they end, so that a kill loses nothing. It knows the
+ * result structs and SQL, and nothing of servers or searches. */
+#ifndef O3_STORE_H
+#define O3_STORE_H
+
+#include "result.h"
+
+typedef struct o3_store o3_store;
+
+/* What makes two runs comparable. "" = known to be absent; a part that is unknown never equals another unknown:
+ * set `unknown` and the run is never found again. */
+typedef struct o3_run_key {
+    char model[O3_NAME_MAX], model_digest[80];
+    char hardware[80];       /* profile fingerprint */
+    char engine_version[32], engine_env[2048];
+    char request[1024];      /* canonical text of what was asked: samples, seed, weights, proof, quick ... */
+    bool unknown;
+} o3_run_key;
+
+typedef enum o3_run_state { O3_RUN_OPEN, O3_RUN_COMPLETE, O3_RUN_PARTIAL } o3_run_state;
+typedef struct o3_run_row {
+    char id[40];
+    char model[O3_NAME_MAX], model_digest[80], engine_version[32];
+    int64_t started_unix_ms, ended_unix_ms; /* ended -1 while open */
+    o3_run_state state;
+    int trials;
+    int64_t proven_tokens; /* from the result document; -1 if none */
+} o3_run_row;
+
+/* path NULL = the default place; directories are made (0700). A newer or damaged database is moved aside
+ * (o3.db.aside-<time>) and said in `notes`; it is never deleted. O3_E_IO (read-only, full) names path and cause. */
+O3_NODISCARD o3_status o3_store_open(o3_store **ret_store, const char *path, o3_notes *notes, o3_err *err);
+void o3_store_close(o3_store *store);
+const char *o3_store_path(const o3_store *store);
+
+/* Newest run with this key. ret_state says whether it is complete; "" in ret_id if there is none. */
+O3_NODISCARD o3_status o3_store_run_find(o3_store *store, const o3_run_key *key, char ret_id[40],
+                                         o3_run_state *ret_state, o3_err *err);
+O3_NODISCARD o3_status o3_store_run_begin(o3_store *store, const o3_run_key *key, const char *prediction_json,
+                                          char ret_id[40], o3_err *err);
+O3_NODISCARD o3_status o3_store_run_end(o3_store *store, const char *run_id, o3_run_state state,
+                                        const char *result_json, o3_err *err);
+
+/* Trials: begin writes the row, sample appends (committed at once), end writes outcome, peaks, cost. */
+O3_NODISCARD o3_status o3_store_trial_begin(o3_store *store, const char *run_id, o3_trial *trial, o3_err *err);
+O3_NODISCARD o3_status o3_store_sample(o3_store *store, const o3_trial *trial, const o3_sample *sample, o3_err *err);
+O3_NODISCARD o3_status o3_store_trial_end(o3_store *store, const o3_trial *trial, o3_err *err);
+/* A finished trial (outcome neither NONE nor CANCELLED) of this run with this purpose and these knobs, newest
+ * first. *ret_found false if there is none. */
+O3_NODISCARD o3_status o3_store_trial_find(o3_store *store, const char *run_id, const char *purpose,
+                                           const o3_knobs *knobs, o3_trial *ret_trial, bool *ret_found, o3_err *err);
+
+/* The result document (JSON text, malloc'ed: caller frees) of the newest ended run of a model ("" = any),
+ * or of one run id. O3_E_NOT_FOUND with what to do next. */
+O3_NODISCARD o3_status o3_store_result(o3_store *store, const char *model, const char *run_id, char **ret_json,
+                                       o3_err *err);
+/* Newest first; model NULL = all. */
+O3_NODISCARD o3_status o3_store_runs(o3_store *store, const char *model, o3_run_row *rows, int rows_max,
+                                     int *ret_count, o3_err *err);
+/* Trials of a run in order; `each` returns false to stop. The trial is valid during the call. */
+O3_NODISCARD o3_status o3_store_trials(o3_store *store, const char *run_id,
+                                       bool (*each)(void *ctx, const o3_trial *trial), void *ctx, o3_err *err);
+
+#endif

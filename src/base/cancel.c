@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdatomic.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base.h"
+
+struct o3_cancel {
+    atomic_int reason;
+    int fd; /* eventfd: readable from the first set to the last clear */
+};
+
+o3_cancel *o3_cancel_new(void)
+{
+    o3_cancel *cancel = o3_alloc(1, sizeof(*cancel));
+    cancel->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    return cancel;
+}
+
+void o3_cancel_free(o3_cancel *cancel)
+{
+    if (!cancel)
+        return;
+    if (cancel->fd >= 0)
+        close(cancel->fd);
+    free(cancel);
+}
+
+void o3_cancel_set(o3_cancel *cancel, o3_cancel_reason reason)
+{
+    int none = O3_CANCEL_NONE;
+    if (!cancel)
+        return;
+    /* A user's wish outranks a safety stop that was set just before: the run must end, not go on below. */
+    if (!atomic_compare_exchange_strong(&cancel->reason, &none, (int)reason) && reason == O3_CANCEL_USER)
+        atomic_store(&cancel->reason, (int)reason);
+    uint64_t one = 1;
+    if (write(cancel->fd, &one, sizeof(one)) < 0)
+        return; /* full counter: it is readable already */
+}
+
+o3_cancel_reason o3_cancel_get(const o3_cancel *cancel)
+{
+    return cancel ? (o3_cancel_reason)atomic_load(&cancel->reason) : O3_CANCEL_NONE;
+}
+
+void o3_cancel_clear(o3_cancel *cancel, o3_cancel_reason only)
+{
+    int expected = (int)only;
+    if (!cancel || !atomic_compare_exchange_strong(&cancel->reason, &expected, O3_CANCEL_NONE))
+        return;
+    uint64_t drained;
+    if (read(cancel->fd, &drained, sizeof(drained)) < 0)
+        return;
+    /* Set again between the two lines above: keep the fd readable. */
+    if (atomic_load(&cancel->reason) != O3_CANCEL_NONE)
+        o3_cancel_set(cancel, O3_CANCEL_NONE);
+}
+
+int o3_cancel_fd(const o3_cancel *cancel)
+{
+    return cancel ? cancel->fd : -1;
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Names and small accessors of the documents in trial.h and result.h. */
+#include "base.h"
+#include "o3/result.h"
+
+/* Fails to compile when the field is no int32_t. */
+#define KNOB(field, is_boolean)                                                                    \
+    {.name = #field,                                                                               \
+     .offset = offsetof(o3_knobs, field) * sizeof(char[_Generic(&((o3_knobs *)0)->field, int32_t *: 1)]), \
+     .boolean = (is_boolean)}
+
+const o3_knob_field o3_knob_fields[] = {
+    KNOB(num_ctx, false), KNOB(num_batch, false), KNOB(num_gpu, false), KNOB(num_thread, false), KNOB(use_mmap, true),
+    {.name = NULL},
+};
+
+int32_t o3_knob_get(const o3_knobs *knobs, const o3_knob_field *field)
+{
+    int32_t value;
+    memcpy(&value, (const char *)knobs + field->offset, sizeof(value));
+    return value;
+}
+
+void o3_knob_set(o3_knobs *knobs, const o3_knob_field *field, int32_t value)
+{
+    memcpy((char *)knobs + field->offset, &value, sizeof(value));
+}
+
+bool o3_knobs_equal(const o3_knobs *a, const o3_knobs *b)
+{
+    for (const o3_knob_field *field = o3_knob_fields; field->name; field++)
+        if (o3_knob_get(a, field) != o3_knob_get(b, field))
+            return false;
+    return true;
+}
+
+static const struct {
+    const char *name, *text;
+} outcomes[] = {
+#define ROW(code, outcome_name, words) [code] = {.name = (outcome_name), .text = (words)},
+    O3_OUTCOME_MAP(ROW)
+#undef ROW
+};
+
+static const char *const sample_kinds[] = {
+    [O3_SAMPLE_PREFILL] = "prefill",
+    [O3_SAMPLE_RUNG] = "rung",
+    [O3_SAMPLE_DECODE] = "decode",
+};
+
+static const char *const step_reasons[] = {
+    [O3_STEP_NONE] = "none",
+    [O3_STEP_TRAINED] = "trained",
+    [O3_STEP_PREDICTED] = "predicted",
+    [O3_STEP_MEASURED] = "measured",
+    [O3_STEP_BUDGET] = "budget",
+};
+
+const char *o3_outcome_name(o3_outcome outcome)
+{
+    return (unsigned)outcome < (unsigned)O3_COUNT(outcomes) ? outcomes[outcome].name : "unknown";
+}
+
+const char *o3_outcome_text(o3_outcome outcome)
+{
+    return (unsigned)outcome < (unsigned)O3_COUNT(outcomes) ? outcomes[outcome].text : "ended in an unknown way";
+}
+
+bool o3_outcome_parse(const char *name, o3_outcome *ret_outcome)
+{
+    for (int i = 0; i < O3_COUNT(outcomes); i++) {
+        if (!strcmp(outcomes[i].name, name)) {
+            *ret_outcome = (o3_outcome)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+const char *o3_sample_kind_name(o3_sample_kind kind)
+{
+    return (unsigned)kind < (unsigned)O3_COUNT(sample_kinds) ? sample_kinds[kind] : "unknown";
+}
+
+bool o3_sample_kind_parse(const char *name, o3_sample_kind *ret_kind)
+{
+    for (int i = 0; i < O3_COUNT(sample_kinds); i++) {
+        if (!strcmp(sample_kinds[i], name)) {
+            *ret_kind = (o3_sample_kind)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+const char *o3_step_reason_name(o3_step_reason reason)
+{
+    return (unsigned)reason < (unsigned)O3_COUNT(step_reasons) ? step_reasons[reason] : "unknown";
+}
+
+const o3_preset *o3_result_preset(const o3_result *result, const char *name)
+{
+    for (int i = 0; i < result->preset_count; i++)
+        if (!strcmp(result->presets[i].name, name))
+            return &result->presets[i];
+    return NULL;
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command table: what --help, the manual page, the completion and the dispatcher read. */
+#include "cli.h"
+
+#define AT(member, type) (offsetof(cli_options, member) * sizeof(char[_Generic(&((cli_options *)0)->member, type *: 1)]))
+#define SWITCH(flag_name, member, words) {.name = (flag_name), .type = CLI_SWITCH, .offset = AT(member, bool), .help = (words)}
+#define TEXT(flag_name, member, what, words)                                                                          \
+    {.name = (flag_name), .type = CLI_TEXT, .offset = AT(member, const char *), .value = (what), .help = (words)}
+#define NUMBER(flag_name, member, low, high, words)                                                                   \
+    {.name = (flag_name), .type = CLI_NUMBER, .offset = AT(member, int64_t), .min = (low), .max = (high), .value = "N",  \
+     .help = (words)}
+#define HELP {.name = "help", .letter = 'h', .type = CLI_SWITCH, .offset = AT(help, bool), .help = "this text"}
+#define JSON SWITCH("json", json, "the answer as JSON (docs/schema) on stdout")
+#define VERBOSE(words) {.name = "verbose", .letter = 'v', .type = CLI_SWITCH, .offset = AT(verbose, bool), .help = (words)}
+#define HOST TEXT("host", host, "URL", "the server; default: $OLLAMA_HOST, else 127.0.0.1:11434")
+#define CONFIG TEXT("config", config, "FILE", "default: ./o3_ai_config.yaml, $XDG_CONFIG_HOME/o3/, else built in")
+#define LEGACY TEXT("legacy", legacy, "FILE", "an old o3_config.py, read before the YAML")
+#define END {.name = NULL}
+
+static const cli_flag optimize_flags[] = {
+    {.name = "budget", .type = CLI_TIME, .offset = AT(budget_s, double), .value = "TIME",
+     .help = "time for the whole run, such as 15m; default: 10m, 15m or 20m by model size"},
+    SWITCH("quick", quick, "at most a minute: one load, a partial fill, nothing proven"),
+    NUMBER("samples", samples, 1, 50, "samples a rate; default: the configuration's (5)"),
+    TEXT("preset", preset, "NAME", "only this preset; default: all"),
+    TEXT("use-case", use_case, "NAME", "coding, rag, chat, tools or a row of yours: tilts the weights"),
+    CONFIG,
+    LEGACY,
+    HOST,
+    NUMBER("seed", seed, 1, INT64_MAX, "of the prompt texts; default: 1"),
+    SWITCH("no-proof", no_proof, "leave out the second full fill; said in the result"),
+    SWITCH("unload-others", unload_others, "unload other models first; they are loaded again at the end"),
+    SWITCH("force", force, "measure again what is known"),
+    SWITCH("pull", pull, "pull the model without asking if it is not there"),
+    JSON,
+    VERBOSE("every trial as it ends; in the summary n, spread, outliers, score by part"),
+    HELP,
+    END,
+};
+static const cli_flag preset_flags[] = {JSON, HELP, END};
+static const cli_flag show_flags[] = {JSON, VERBOSE("every preset with n, spread and score by part"), HELP, END};
+static const cli_flag apply_flags[] = {HOST, CONFIG, LEGACY, JSON, HELP, END};
+static const cli_flag export_flags[] = {
+    TEXT("preset", preset, "NAME", "only this preset; default: all, for a Modelfile the first"),
+    TEXT("output", output, "FILE", "write there; default: stdout"),
+    SWITCH("force", force, "overwrite FILE"),
+    JSON,
+    HELP,
+    END,
+};
+static const cli_flag history_flags[] = {JSON, HELP, END};
+static const cli_flag history_show_flags[] = {JSON, VERBOSE("each sample of each trial"), HELP, END};
+static const cli_flag config_show_flags[] = {
+    SWITCH("all", all, "also keys that a later release serves or that something replaced"), CONFIG, LEGACY, JSON, HELP, END,
+};
+static const cli_flag config_check_flags[] = {LEGACY, JSON, HELP, END};
+static const cli_flag hardware_flags[] = {HOST, CONFIG, LEGACY, JSON, HELP, END};
+static const cli_flag help_flags[] = {HELP, END};
+
+const cli_command cli_commands[] = {
+    {.name = "optimize", .args = "MODEL", .args_min = 0, .args_max = 1, .flags = optimize_flags, .run = cmd_optimize,
+     .help = "prove the largest safe context and measure presets",
+     .details = "Loads MODEL with growing prompts until its largest context on this machine is proven: a prompt that fills\n"
+                "the window is evaluated whole, twice, below every memory limit. Then measures the presets against\n"
+                "Ollama's defaults. Every sample is kept at once: after Ctrl-C the same command goes on from there, and\n"
+                "a known model on a known machine is answered from the store without a load.",
+     .example = "o3 optimize smollm2:135m --budget 15m"},
+    {.name = "preset list", .args = "[MODEL]", .args_max = 1, .flags = preset_flags, .run = cmd_preset_list,
+     .help = "stored presets of one model or of all",
+     .example = "o3 preset list"},
+    {.name = "preset show", .args = "MODEL [NAME]", .args_min = 1, .args_max = 2, .flags = show_flags,
+     .run = cmd_preset_show, .help = "one preset with everything known of it, or the whole summary",
+     .example = "o3 preset show smollm2:135m max_context"},
+    {.name = "apply", .args = "[MODEL] PRESET", .args_min = 1, .args_max = 2, .flags = apply_flags, .run = cmd_apply,
+     .help = "make a model on the server that has a preset's settings",
+     .details = "Makes MODEL-o3-PRESET (no copy of the weights), loads it and reads back from its runner that each setting\n"
+                "is in force. MODEL may be left out where only one model has results.",
+     .example = "o3 apply smollm2:135m max_context"},
+    {.name = "export", .args = "MODEL yaml|json|modelfile", .args_min = 2, .args_max = 2, .flags = export_flags,
+     .run = cmd_export, .help = "presets as a file that a server or a client reads",
+     .details = "Only settings that Ollama really reads are written, with the run and the evidence beside them.",
+     .example = "o3 export smollm2:135m modelfile --preset balanced --output Modelfile"},
+    {.name = "history", .args = "[MODEL]", .args_max = 1, .flags = history_flags, .run = cmd_history,
+     .help = "runs so far, newest first", .example = "o3 history smollm2:135m"},
+    {.name = "history show", .args = "RUN", .args_min = 1, .args_max = 1, .flags = history_show_flags,
+     .run = cmd_history_show, .help = "the trials of one run; the start of its id is enough",
+     .example = "o3 history show 7d1f --verbose"},
+    {.name = "config show", .args = "[KEY]", .args_max = 1, .flags = config_show_flags, .run = cmd_config_show,
+     .help = "each option with its value and where it came from",
+     .details = "KEY is one option or the beginning of some (objectives). Without --all only options that this release\n"
+                "serves, or that you set, are shown.",
+     .example = "o3 config show objectives"},
+    {.name = "config check", .args = "[FILE]", .args_max = 1, .flags = config_check_flags, .run = cmd_config_check,
+     .help = "read a configuration and say what is wrong with it", .example = "o3 config check o3_ai_config.yaml"},
+    {.name = "hardware", .args = "", .flags = hardware_flags, .run = cmd_hardware,
+     .help = "what O3 sees of this machine and may use of it", .example = "o3 hardware --json"},
+    {.name = "help", .args = "[COMMAND]", .args_max = 2, .flags = help_flags, .run = cmd_help,
+     .help = "this list, or the options of one command", .example = "o3 help optimize"},
+    {.name = NULL},
+};
+
+/* Words of `name` that the given words match from the start; -1 if one differs. */
+static int matches(const char *name, int count, char *const *words)
+{
+    int used = 0;
+    while (*name) {
+        size_t len = strcspn(name, " ");
+        if (used == count || strlen(words[used]) != len || strncmp(words[used], name, len))
+            return -1;
+        used++;
+        name += len + strspn(name + len, " ");
+    }
+    return used;
+}
+
+const cli_command *cli_command_find(int count, char *const *words, int *ret_used)
+{
+    const cli_command *found = NULL;
+    *ret_used = 0;
+    for (const cli_command *command = cli_commands; command->name; command++) {
+        int used = matches(command->name, count, words);
+        if (used > *ret_used) {
+            found = command;
+            *ret_used = used;
+        }
+    }
+    return found;
+}
+
+o3_status cli_command_unknown(int count, char *const *words, o3_err *err)
+{
+    const char *names[64];
+    char firsts[64][32], seconds[160] = "";
+    int name_count = 0;
+    for (const cli_command *command = cli_commands; command->name && name_count < O3_COUNT(names); command++) {
+        size_t len = strcspn(command->name, " ");
+        o3_format(firsts[name_count], sizeof(firsts[0]), "%.*s", (int)len, command->name);
+        names[name_count] = firsts[name_count];
+        if (!strcmp(firsts[name_count], words[0]))
+            o3_format(seconds + strlen(seconds), sizeof(seconds) - strlen(seconds), "%so3 %s", *seconds ? ", " : "",
+                      command->name);
+        name_count++;
+    }
+    if (*seconds && count > 1)
+        return o3_fail(err, O3_E_USAGE, "%s %s is no command; there is %s", words[0], words[1], seconds);
+    if (*seconds)
+        return o3_fail(err, O3_E_USAGE, "o3 %s needs one more word: %s", words[0], seconds);
+    const char *near = o3_nearest(words[0], names, name_count);
+    if (near)
+        return o3_fail(err, O3_E_USAGE, "%s is no command (did you mean %s?)", words[0], near);
+    return o3_fail(err, O3_E_USAGE, "%s is no command; o3 help lists them", words[0]);
+}

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Own table over getopt_long: it does the walking, the table has types, limits and words. */
+#include <errno.h>
+#include <getopt.h>
+
+#include "cli.h"
+
+#define FLAGS_MAX 32
+
+static o3_status set_number(const cli_flag *flag, const char *text, int64_t *at, o3_err *err)
+{
+    char *end;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    if (errno || end == text || *end || value < flag->min || value > flag->max) {
+        if (flag->max == INT64_MAX)
+            return o3_fail(err, O3_E_USAGE, "--%s %s is not a whole number of %lld or more", flag->name, text,
+                           (long long)flag->min);
+        return o3_fail(err, O3_E_USAGE, "--%s %s is not a whole number from %lld to %lld", flag->name, text,
+                       (long long)flag->min, (long long)flag->max);
+    }
+    *at = value;
+    return O3_OK;
+}
+
+static o3_status set(const cli_flag *flag, const char *text, cli_options *options, o3_err *err)
+{
+    void *at = (char *)options + flag->offset;
+    switch (flag->type) {
+    case CLI_SWITCH:
+        *(bool *)at = true;
+        return O3_OK;
+    case CLI_TEXT:
+        if (!*text)
+            return o3_fail(err, O3_E_USAGE, "--%s needs a %s, not an empty text", flag->name, flag->value);
+        *(const char **)at = text;
+        return O3_OK;
+    case CLI_TIME:
+        if (!o3_parse_duration(text, at) || *(double *)at < 1)
+            return o3_fail(err, O3_E_USAGE, "--%s %s is not a time such as 90s, 15m or 1h30m", flag->name, text);
+        return O3_OK;
+    case CLI_NUMBER:
+        return set_number(flag, text, at, err);
+    }
+    return O3_OK;
+}
+
+/* The word that getopt_long refused: an unknown option, or one that lacks its value. */
+static o3_status refuse(const cli_command *command, const char *word, bool no_value, o3_err *err)
+{
+    const char *names[FLAGS_MAX];
+    int count = 0;
+    for (const cli_flag *flag = command->flags; flag->name && count < FLAGS_MAX; flag++)
+        names[count++] = flag->name;
+    char name[64] = "";
+    if (!strncmp(word, "--", 2))
+        o3_format(name, sizeof(name), "%.*s", (int)strcspn(word + 2, "="), word + 2);
+    if (no_value) {
+        const char *value = "value";
+        for (const cli_flag *flag = command->flags; flag->name; flag++)
+            if (flag->value && !strncmp(flag->name, name, strlen(name)))
+                value = flag->value;
+        return o3_fail(err, O3_E_USAGE, "%s needs a %s; o3 help %s shows how", word, value, command->name);
+    }
+    for (const cli_flag *flag = command->flags; flag->name; flag++)
+        if (flag->type == CLI_SWITCH && !strcmp(flag->name, name) && strchr(word, '='))
+            return o3_fail(err, O3_E_USAGE, "--%s takes no value", name);
+    const char *near = *name ? o3_nearest(name, names, count) : NULL;
+    if (near)
+        return o3_fail(err, O3_E_USAGE, "o3 %s has no option --%s (did you mean --%s?)", command->name, name, near);
+    return o3_fail(err, O3_E_USAGE, "o3 %s has no option %s; o3 help %s lists its options", command->name, word,
+                   command->name);
+}
+
+static o3_status take_words(const cli_command *command, int argc, char **argv, cli_call *call, o3_err *err)
+{
+    call->count = argc - optind;
+    if (call->count > command->args_max) {
+        int first_extra = optind + command->args_max;
+        return o3_fail(err, O3_E_USAGE, "o3 %s does not take %s: o3 %s %s", command->name, argv[first_extra],
+                       command->name, command->args);
+    }
+    for (int i = 0; i < call->count; i++) {
+        call->words[i] = argv[optind + i];
+        if (!*call->words[i])
+            return o3_fail(err, O3_E_USAGE, "an empty text is no argument: o3 %s %s", command->name, command->args);
+        if (strlen(call->words[i]) >= O3_NAME_MAX && strcmp(command->args, "[FILE]"))
+            return o3_fail(err, O3_E_LIMIT, "%.20s... has %zu bytes; names have at most %d", call->words[i],
+                           strlen(call->words[i]), O3_NAME_MAX - 1);
+    }
+    if (call->count < command->args_min && !call->options.help)
+        return o3_fail(err, O3_E_USAGE, "o3 %s needs more: o3 %s %s", command->name, command->name, command->args);
+    return O3_OK;
+}
+
+o3_status cli_parse(const cli_command *command, int argc, char **argv, cli_call *ret_call, o3_err *err)
+{
+    struct option longs[FLAGS_MAX + 1] = {{0}};
+    char shorts[2 * FLAGS_MAX + 2] = ":";
+    int count = 0;
+    cli_call call = {.command = command, .options = {.budget_s = NAN}};
+    for (const cli_flag *flag = command->flags; flag->name && count < FLAGS_MAX; flag++, count++) {
+        longs[count] = (struct option){.name = flag->name,
+                                       .has_arg = flag->type == CLI_SWITCH ? no_argument : required_argument,
+                                       .val = 256 + count};
+        if (flag->letter)
+            o3_format(shorts + strlen(shorts), sizeof(shorts) - strlen(shorts), "%c%s", flag->letter,
+                      flag->type == CLI_SWITCH ? "" : ":");
+    }
+    optind = 0; /* glibc: begin anew, also after an earlier parse */
+    opterr = 0;
+    for (int code; (code = getopt_long(argc, argv, shorts, longs, NULL)) != -1;) {
+        if (code == '?' || code == ':')
+            return refuse(command, argv[optind - 1], code == ':', err);
+        const cli_flag *flag = code >= 256 ? &command->flags[code - 256] : command->flags;
+        while (code < 256 && flag->name && flag->letter != code)
+            flag++;
+        o3_status status = set(flag, optarg, &call.options, err);
+        if (status)
+            return status;
+    }
+    o3_status status = take_words(command, argc, argv, &call, err);
+    if (!status)
+        *ret_call = call;
+    return status;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hardware, inside: each reader fills its part of the profile and notes what it could not read. `pid` is the
+ * engine's process, or -1 for ourselves. */
+#ifndef O3_HARDWARE_IMPL_H
+#define O3_HARDWARE_IMPL_H
+
+#include "base/base.h"
+#include "o3/hardware.h"
+
+#define HW_CPUS_MAX 8192
+typedef struct hw_set {
+    uint64_t bits[HW_CPUS_MAX / 64];
+    bool known; /* false: the text held no list */
+} hw_set;
+hw_set hw_set_parse(const char *list); /* "0-3,8" */
+bool hw_set_has(const hw_set *set, int cpu);
+int hw_set_count(const hw_set *set);
+
+/* A process's place in one cgroup hierarchy. Its directory below the root is mount + below. */
+typedef struct hw_group {
+    int version;                    /* 1 or 2 */
+    char mount[O3_GROUP_PATH_MAX];  /* where the hierarchy is mounted */
+    char prefix[O3_GROUP_PATH_MAX]; /* cgroup path that the mount shows as its top; "" for the root cgroup */
+    char below[O3_GROUP_PATH_MAX];  /* from there down to the group; "" = the mount itself */
+} hw_group;
+
+/* version 1 looks for the hierarchy that holds `controller`, 2 for the unified one. */
+bool hw_group_find(const char *root, int pid, int version, const char *controller, hw_group *ret_group);
+bool hw_group_up(hw_group *group); /* to the parent; false at the top that can be seen */
+/* Reads one file of the group; -1 as o3_read_text. */
+int64_t hw_group_read(const char *root, const hw_group *group, const char *file, char *dst, size_t dst_size);
+void hw_group_name(const hw_group *group, char *dst, size_t dst_size); /* "/a/b", "/" */
+
+/* "/proc/PID/file", or "/proc/self/file" for -1. */
+void hw_pid_path(char *dst, size_t dst_size, int pid, const char *file);
+/* root + path for calls that need a name; false if it does not fit. */
+bool hw_full_path(char *dst, size_t dst_size, const char *root, const char *path);
+/* One line without its newline and blanks at the end; false if missing or empty. */
+bool hw_read_line(const char *root, const char *path, char *dst, size_t dst_size);
+/* "key : value" of /proc/cpuinfo and friends, from the first line with that key. */
+bool hw_key_text(const char *text, const char *key, char *dst, size_t dst_size);
+
+void hw_cpu_read(o3_profile *profile, const char *root);
+void hw_usable_read(o3_profile *profile, const char *root, int pid);
+void hw_memory_read(o3_profile *profile, const char *root);
+void hw_cgroups_read(o3_profile *profile, const char *root, int pid);
+void hw_process_read(o3_profile *profile, const char *root, int pid);
+
+#endif

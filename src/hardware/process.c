@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The engine's process: who listens on its port, what it was started with. */
+#include <ctype.h>
+#include <dirent.h>
+#include <limits.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "hardware/hardware_impl.h"
+
+#define SOCKETS_MAX 16
+#define HOLDERS_MAX 64
+#define ENVIRON_MAX 262144
+#define VARIABLES_MAX 64
+
+bool hw_full_path(char *dst, size_t dst_size, const char *root, const char *path)
+{
+    if (!root || !strcmp(root, "/"))
+        root = "";
+    if (strlen(root) + strlen(path) >= dst_size)
+        return false;
+    o3_format(dst, dst_size, "%s%s", root, path);
+    return true;
+}
+
+void hw_pid_path(char *dst, size_t dst_size, int pid, const char *file)
+{
+    if (pid < 0)
+        o3_format(dst, dst_size, "/proc/self/%s", file);
+    else
+        o3_format(dst, dst_size, "/proc/%d/%s", pid, file);
+}
+
+/* Inodes of the sockets that listen on `port`, best first: loopback and "any" before other addresses, because a
+ * client that was told "localhost" reaches those. */
+typedef struct sockets {
+    int count;
+    struct { uint64_t inode; int rank; } at[SOCKETS_MAX];
+} sockets;
+
+static int address_rank(const char *address)
+{
+    static const char *const near[] = {"0100007F", "00000000000000000000000001000000", "00000000",
+                                       "00000000000000000000000000000000"};
+    for (int i = 0; i < O3_COUNT(near); i++)
+        if (!strcasecmp(near[i], address))
+            return i;
+    return O3_COUNT(near);
+}
+
+static void sockets_add(sockets *set, uint64_t inode, int rank)
+{
+    int i = set->count < SOCKETS_MAX ? set->count++ : SOCKETS_MAX;
+    if (i == SOCKETS_MAX)
+        return;
+    for (; i > 0 && set->at[i - 1].rank > rank; i--)
+        set->at[i] = set->at[i - 1];
+    set->at[i].inode = inode;
+    set->at[i].rank = rank;
+}
+
+static void sockets_read(sockets *set, const char *root, const char *path, int port)
+{
+    char full[PATH_MAX], address[40];
+    FILE *file = hw_full_path(full, sizeof(full), root, path) ? fopen(full, "re") : NULL;
+    o3_auto(free) char *line = NULL;
+    size_t size = 0;
+    while (file && getline(&line, &size, file) > 0) {
+        unsigned local_port, state;
+        unsigned long long inode;
+        if (sscanf(line, " %*d: %32[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s %*s %*u %*d %llu", address, &local_port,
+                   &state, &inode) != 4)
+            continue;
+        if (state == 0x0a && local_port == (unsigned)port && inode)
+            sockets_add(set, inode, address_rank(address));
+    }
+    if (file)
+        fclose(file);
+}
+
+/* These hold a port for somebody else. */
+static const char *const forwarders[] = {
+    "docker-proxy", "rootlessport", "rootlesskit", "slirp4netns", "pasta", "conmon", "ssh", "sshd", "socat", "kubectl",
+    "nginx", "caddy", "haproxy", "envoy", "traefik", "systemd", "init", "tailscaled",
+};
+
+static bool is_forwarder(const char *root, int pid)
+{
+    char path[64], comm[64];
+    hw_pid_path(path, sizeof(path), pid, "comm");
+    if (!hw_read_line(root, path, comm, sizeof(comm)))
+        return false;
+    for (int i = 0; i < O3_COUNT(forwarders); i++)
+        if (!strcmp(comm, forwarders[i]))
+            return true;
+    return false;
+}
+
+static bool holds_socket(const char *root, int pid, uint64_t inode)
+{
+    char path[64], full[PATH_MAX], link[64], wanted[64];
+    hw_pid_path(path, sizeof(path), pid, "fd");
+    DIR *dir = hw_full_path(full, sizeof(full), root, path) ? opendir(full) : NULL;
+    bool found = false;
+    O3_FORMAT(wanted, "socket:[%llu]", (unsigned long long)inode);
+    for (struct dirent *entry; dir && !found && (entry = readdir(dir));) {
+        ssize_t len = readlinkat(dirfd(dir), entry->d_name, link, sizeof(link) - 1);
+        if (len <= 0)
+            continue;
+        link[len] = '\0';
+        found = !strcmp(link, wanted);
+    }
+    if (dir)
+        closedir(dir);
+    return found;
+}
+
+static int parent_of(const char *root, int pid)
+{
+    char path[64], text[4096];
+    hw_pid_path(path, sizeof(path), pid, "status");
+    return o3_read_text(root, path, text, sizeof(text)) > 0 ? (int)o3_field_i64(text, "PPid", -1) : -1;
+}
+
+/* A child may have inherited the socket: the holder whose parent holds it not is the server. */
+static int root_holder(const char *root, const int *holders, int count)
+{
+    for (int i = 0; i < count; i++) {
+        int parent = parent_of(root, holders[i]);
+        bool inherited = false;
+        for (int j = 0; j < count; j++)
+            inherited |= holders[j] == parent && j != i;
+        if (!inherited)
+            return holders[i];
+    }
+    return count ? holders[0] : -1;
+}
+
+static int holder_of(const char *root, uint64_t inode)
+{
+    char full[PATH_MAX];
+    int holders[HOLDERS_MAX], count = 0;
+    DIR *dir = hw_full_path(full, sizeof(full), root, "/proc") ? opendir(full) : NULL;
+    for (struct dirent *entry; dir && count < HOLDERS_MAX && (entry = readdir(dir));) {
+        char *end;
+        long pid = strtol(entry->d_name, &end, 10);
+        if (!isdigit((unsigned char)entry->d_name[0]) || *end || pid <= 0 || pid > INT_MAX)
+            continue;
+        if (holds_socket(root, (int)pid, inode) && !is_forwarder(root, (int)pid))
+            holders[count++] = (int)pid;
+    }
+    if (dir)
+        closedir(dir);
+    return root_holder(root, holders, count);
+}
+
+int o3_process_listening(const char *root, int port)
+{
+    sockets set = {.count = 0};
+    if (port <= 0 || port > 65535)
+        return -1;
+    sockets_read(&set, root, "/proc/net/tcp", port);
+    sockets_read(&set, root, "/proc/net/tcp6", port);
+    for (int i = 0; i < set.count; i++) {
+        int pid = holder_of(root, set.at[i].inode);
+        if (pid > 0)
+            return pid;
+    }
+    return -1;
+}
+
+static bool has_suffix(const char *text, size_t len, const char *suffix)
+{
+    size_t suffix_len = strlen(suffix);
+    return len >= suffix_len && !strncmp(text + len - suffix_len, suffix, suffix_len);
+}
+
+/* len: of the name. Settings of the engine and of the libraries below it that choose devices. */
+static bool is_ours(const char *name, size_t len)
+{
+    static const char *const prefixes[] = {"OLLAMA_", "LLAMA_", "GGML_"};
+    for (int i = 0; i < O3_COUNT(prefixes); i++)
+        if (!strncmp(name, prefixes[i], strlen(prefixes[i])))
+            return true;
+    return has_suffix(name, len, "_VISIBLE_DEVICES");
+}
+
+/* The profile is stored and shown to others. */
+static bool is_secret(const char *name, size_t len)
+{
+    static const char *const words[] = {"KEY", "TOKEN", "SECRET", "PASSWORD"};
+    for (int i = 0; i < O3_COUNT(words); i++)
+        if (has_suffix(name, len, words[i]))
+            return true;
+    return false;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void read_environment(o3_profile *profile, const char *root, int pid)
+{
+    o3_auto(free) char *text = o3_alloc(1, ENVIRON_MAX);
+    char path[64], *variables[VARIABLES_MAX];
+    int count = 0;
+    bool cut = false;
+    hw_pid_path(path, sizeof(path), pid, "environ");
+    int64_t len = o3_read_text(root, path, text, ENVIRON_MAX);
+    profile->engine_env_known = len >= 0;
+    for (char *p = text, *end = text + (len > 0 ? len : 0); p < end; p += strlen(p) + 1) {
+        size_t name_len = strcspn(p, "=");
+        if (!p[name_len] || !is_ours(p, name_len))
+            continue;
+        for (char *c = p; *c; c++)
+            *c = iscntrl((unsigned char)*c) ? '?' : *c;
+        if (count < VARIABLES_MAX)
+            variables[count++] = p;
+        else
+            cut = true;
+    }
+    qsort(variables, (size_t)count, sizeof(variables[0]), by_text);
+    for (int i = 0; i < count; i++) {
+        size_t used = strlen(profile->engine_env), room = sizeof(profile->engine_env) - used;
+        size_t name_len = strcspn(variables[i], "=");
+        const char *value = is_secret(variables[i], name_len) ? "(hidden)" : variables[i] + name_len + 1;
+        if (name_len + strlen(value) + 3 > room)
+            cut = true;
+        else
+            o3_format(profile->engine_env + used, room, "%.*s=%s\n", (int)name_len, variables[i], value);
+    }
+    if (cut)
+        o3_note(&profile->notes, "the engine's environment is longer than what is kept of it");
+}
+
+void hw_process_read(o3_profile *profile, const char *root, int pid)
+{
+    char path[64], full[PATH_MAX];
+    read_environment(profile, root, pid);
+    if (!profile->engine_env_known)
+        o3_note(&profile->notes, "the environment of the engine (process %d, another user's) cannot be read", pid);
+    hw_pid_path(path, sizeof(path), pid, "exe");
+    ssize_t len = -1;
+    if (hw_full_path(full, sizeof(full), root, path))
+        len = readlink(full, profile->engine_exe, sizeof(profile->engine_exe) - 1);
+    profile->engine_exe[len > 0 ? len : 0] = '\0';
+    if (len <= 0) { /* not ours to follow; the command line is open to everybody */
+        hw_pid_path(path, sizeof(path), pid, "cmdline");
+        o3_read_text(root, path, profile->engine_exe, sizeof(profile->engine_exe));
+    }
+}

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One prompt sent, one sample kept. Every reply is checked before a number of it is believed: the prompt evaluated
+ * whole, a final object, durations present. Retries take another text or seed and are samples of their own. */
+#include "probe_impl.h"
+
+#define TRIES 4               /* of one wanted sample, against repeat aborts and refusals */
+#define TEXT_MAX_BYTES (64u << 20)
+#define FILL_SLACK_TOKENS 8   /* kept free of a full window besides the tokens to generate */
+#define COLLAPSE 0.33         /* of the rate that a deeper attention explains */
+
+int64_t probe_deadline_ns(const probe *p, int64_t num_ctx, int64_t num_batch, int64_t new_tokens, int64_t eval_tokens)
+{
+    const o3_config *c = p->config;
+    double ctx = num_ctx > 0 ? (double)num_ctx : 4096, batch = num_batch > 0 ? (double)num_batch : 512;
+    double seconds = c->testing.adaptive_timeouts.base_timeout_s +
+                     c->testing.adaptive_timeouts.context_multiplier * ctx / 1000 +
+                     c->testing.adaptive_timeouts.batch_multiplier * batch;
+    seconds = fmin(fmax(seconds, c->testing.adaptive_timeouts.min_timeout_s), c->testing.adaptive_timeouts.max_timeout_s);
+    double expected = (double)new_tokens / p->prefill_per_s + (double)eval_tokens / p->decode_per_s;
+    if (isfinite(expected))
+        seconds = fmax(seconds, 2 * expected);
+    return (int64_t)(seconds * 1e9);
+}
+
+static void measure(probe *p, const o3_reply *reply, o3_sample *s)
+{
+    o3_window window = {.foreign_cpu_frac = NAN, .psi_memory_frac = NAN};
+    s->outcome = reply->outcome;
+    s->prompt_tokens = reply->prompt_tokens;
+    s->eval_tokens = reply->eval_tokens;
+    s->prompt_eval_ns = reply->prompt_eval_ns;
+    s->eval_ns = reply->eval_ns;
+    s->load_ns = reply->load_ns;
+    s->ttft_ns = reply->ttft_ns;
+    s->wall_ns = reply->wall_ns;
+    s->prefill_per_s = s->decode_per_s = NAN;
+    if (p->monitor)
+        monitor_since_mark(p->monitor, &window);
+    s->foreign_cpu_frac = window.foreign_cpu_frac;
+    s->psi_memory_frac = window.psi_memory_frac;
+    s->disturbed = window.foreign_cpu_frac > PROBE_DISTURBED_FRAC;
+    if (s->outcome != O3_OUTCOME_OK || s->prompt_tokens <= 0)
+        return;
+    int64_t before = s->kind == O3_SAMPLE_PREFILL ? 0 : p->text_tokens;
+    s->added_tokens = s->prompt_tokens - before;
+    s->depth_tokens = s->prompt_tokens + (s->eval_tokens > 0 ? s->eval_tokens / 2 : 0);
+    /* Few added tokens measure the request, not the prefill. */
+    if (s->kind != O3_SAMPLE_DECODE && s->added_tokens >= 64 && s->prompt_eval_ns > 0)
+        s->prefill_per_s = (double)s->added_tokens * 1e9 / (double)s->prompt_eval_ns;
+    /* eval_duration covers n - 1 steps for n tokens. */
+    if (s->eval_tokens >= PROBE_DECODE_MIN_TOKENS && s->eval_ns > 0)
+        s->decode_per_s = (double)(s->eval_tokens - 1) * 1e9 / (double)s->eval_ns;
+}
+
+/* Says what a reply means for the trial; true if the sample is good. */
+static bool judge_sample(probe *p, o3_trial *trial, o3_sample *s, const o3_reply *reply, size_t chars)
+{
+    if (s->outcome != O3_OUTCOME_OK) {
+        probe_judge(trial, s->outcome, "%s", reply->error[0] ? reply->error : o3_outcome_text(s->outcome));
+        return false;
+    }
+    /* The count must fit the text: half of it means a silent cut. Without a count so far the guess is rough. */
+    double expected = (double)chars / p->chars_per_token;
+    if (s->prompt_tokens <= 0) {
+        s->outcome = O3_OUTCOME_ERROR;
+        probe_judge(trial, s->outcome, "the final object has no prompt_eval_count");
+    } else if ((double)s->prompt_tokens < (p->counted ? 0.85 : 0.35) * expected) {
+        s->outcome = O3_OUTCOME_TRUNCATED;
+        probe_judge(trial, s->outcome, "%lld tokens were evaluated where about %.0f were sent", (long long)s->prompt_tokens,
+                    expected);
+    } else if (p->window_tokens > 0 && s->prompt_tokens > p->window_tokens) {
+        s->outcome = O3_OUTCOME_ERROR;
+        probe_judge(trial, s->outcome, "%lld tokens cannot have been evaluated in a window of %lld",
+                    (long long)s->prompt_tokens, (long long)p->window_tokens);
+    } else if (s->kind != O3_SAMPLE_DECODE && s->prompt_eval_ns < 0) {
+        s->outcome = O3_OUTCOME_ERROR;
+        probe_judge(trial, s->outcome, "the final object has no usable prompt_eval_duration");
+    } else {
+        return true;
+    }
+    return false;
+}
+
+/* A token at depth d costs at most a + b d: falling much faster than 1/d with an idle machine is paging. */
+static void check_collapse(probe *p, o3_trial *trial, o3_sample *s)
+{
+    if (isnan(s->decode_per_s) || s->disturbed)
+        return;
+    double floor = p->last_decode_per_s * COLLAPSE;
+    if (s->depth_tokens > p->last_depth_tokens && p->last_depth_tokens > 0)
+        floor *= (double)p->last_depth_tokens / (double)s->depth_tokens;
+    if (s->decode_per_s < floor) {
+        s->outcome = O3_OUTCOME_THRASHING;
+        probe_judge(trial, s->outcome, "decode collapsed to %.1f tok/s at %lld tokens after %.1f at %lld",
+                    s->decode_per_s, (long long)s->depth_tokens, p->last_decode_per_s, (long long)p->last_depth_tokens);
+        return;
+    }
+    p->last_decode_per_s = s->decode_per_s;
+    p->last_depth_tokens = s->depth_tokens;
+}
+
+static void keep(probe *p, o3_trial *trial, o3_sample *s)
+{
+    if (trial->sample_count < O3_SAMPLES_MAX)
+        trial->samples[trial->sample_count++] = *s;
+    if (s->outcome == O3_OUTCOME_OK && s->prompt_tokens > trial->depth_tokens)
+        trial->depth_tokens = s->prompt_tokens;
+    if (p->monitor)
+        monitor_peaks(p->monitor, &trial->peaks);
+    if (p->on_sample)
+        p->on_sample(p->ctx, trial, s);
+}
+
+/* Texts differ by a few per cent in characters a token: what the next one will have is best told by their mean. */
+static void learn_density(probe *p, double chars_per_token)
+{
+    p->chars_per_token = p->counted ? 0.7 * p->chars_per_token + 0.3 * chars_per_token : chars_per_token;
+    p->counted = true;
+}
+
+/* Sends `chars` of text `seed` once. *ret_refused: tokens named by a refusal, 0 if it was refused without a number,
+ * -1 if it was not refused. */
+static o3_status send_once(probe *p, o3_trial *trial, o3_sample *s, size_t chars, int num_predict, uint64_t seed,
+                           int64_t *ret_refused, o3_err *err)
+{
+    o3_buf text = O3_BUF(TEXT_MAX_BYTES);
+    probe_text(&text, s->text_seed, chars);
+    chars = text.len;
+    o3_reply reply;
+    int64_t expected = (int64_t)((double)chars / p->chars_per_token);
+    int64_t added = s->kind == O3_SAMPLE_PREFILL ? expected : expected > p->text_tokens ? expected - p->text_tokens : 0;
+    o3_generate request = {
+        .model = p->model->name, .prompt = o3_buf_text(&text), .knobs = trial->asked, .num_predict = num_predict,
+        .temperature = 0.8, .seed = seed, .keep_alive = "30m", .cancel = p->cancel,
+        .on_wait = p->on_wait, .ctx = p->ctx,
+        .deadline_ns = probe_deadline_ns(p, p->window_tokens, trial->asked.num_batch, added, num_predict)};
+    if (p->monitor)
+        monitor_mark(p->monitor);
+    o3_status status = o3_engine_generate(p->engine, &request, &reply, err);
+    o3_buf_release(&text);
+    if (status)
+        return status;
+    trial->requests++;
+    *ret_refused = reply.outcome == O3_OUTCOME_TOO_LONG ? (reply.refused_tokens > 0 ? reply.refused_tokens : 0) : -1;
+    if (*ret_refused >= 0) { /* not a sample: nothing was evaluated; the number is a gift */
+        s->outcome = O3_OUTCOME_TOO_LONG;
+        if (*ret_refused > 0) {
+            p->chars_per_token = (double)chars / (double)*ret_refused;
+            p->counted = true;
+        }
+        return O3_OK;
+    }
+    s->sent_tokens = expected;
+    measure(p, &reply, s);
+    if (judge_sample(p, trial, s, &reply, chars)) {
+        trial->outcome = O3_OUTCOME_OK;
+        trial->reason[0] = '\0';
+        learn_density(p, (double)chars / (double)s->prompt_tokens);
+        check_collapse(p, trial, s);
+        if (s->kind != O3_SAMPLE_DECODE) {
+            p->text_chars = chars;
+            p->text_tokens = s->prompt_tokens;
+        }
+    }
+    keep(p, trial, s);
+    return s->outcome == O3_OUTCOME_CANCELLED ? probe_stopped(p, trial, err) : probe_fatal(p, trial, err);
+}
+
+/* Characters that make the current text `tokens` long. */
+static size_t chars_for(const probe *p, const o3_sample *s, int64_t tokens)
+{
+    int64_t have = s->kind == O3_SAMPLE_PREFILL ? 0 : p->text_tokens;
+    /* A text goes on at its own density. */
+    double density = have ? (double)p->text_chars / (double)have : p->chars_per_token;
+    double chars = (have ? (double)p->text_chars : 0) + (double)(tokens - have) * density;
+    return chars > 1 ? (size_t)chars : 1;
+}
+
+static bool retryable(o3_outcome outcome)
+{
+    return outcome == O3_OUTCOME_REPEAT_ABORT || outcome == O3_OUTCOME_TOO_LONG || outcome == O3_OUTCOME_ERROR;
+}
+
+/* One wanted sample: sent again with another seed or a shorter text until it is good or the tries are used up. */
+static o3_status take(probe *p, o3_trial *trial, o3_sample_kind kind, int64_t tokens, int num_predict, o3_err *err)
+{
+    int64_t refused = -1, wanted = tokens;
+    for (int tries = 0; tries < TRIES && trial->sample_count < O3_SAMPLES_MAX; tries++) {
+        o3_sample s = {.kind = kind, .text_seed = p->text_seed, .sent_tokens = -1, .prompt_tokens = -1,
+                       .eval_tokens = -1, .prompt_eval_ns = -1, .eval_ns = -1, .load_ns = -1, .ttft_ns = -1,
+                       .wall_ns = -1, .prefill_per_s = NAN, .decode_per_s = NAN, .foreign_cpu_frac = NAN,
+                       .psi_memory_frac = NAN};
+        size_t chars = kind == O3_SAMPLE_DECODE ? p->text_chars : chars_for(p, &s, wanted);
+        uint64_t seed = p->seed + (uint64_t)trial->sample_count * 7919 + (uint64_t)tries;
+        o3_status status = send_once(p, trial, &s, chars, num_predict, seed, &refused, err);
+        if (status || s.outcome == O3_OUTCOME_OK)
+            return status;
+        if (s.outcome == O3_OUTCOME_TOO_LONG)
+            probe_judge(trial, O3_OUTCOME_TOO_LONG, "a prompt meant for %lld tokens was refused as too long",
+                        (long long)wanted);
+        if (!retryable(s.outcome))
+            return O3_OK;
+        /* Refused with a count: an unsized text has its exact density now, a grown one gives way by what it was too
+         * long. Without a count: by a hundredth. */
+        if (refused > 0 && p->text_tokens > 0)
+            wanted -= refused > tokens ? refused - tokens + 2 : 2;
+        else if (refused == 0)
+            wanted -= wanted / 100 + 1;
+        if (s.outcome == O3_OUTCOME_REPEAT_ABORT && kind == O3_SAMPLE_PREFILL)
+            p->text_seed = p->seed * 1000003 + ++p->texts;
+    }
+    return O3_OK;
+}
+
+/* Leaves the current text: its KV goes to the server's prompt cache. */
+static void leave_text(probe *p)
+{
+    p->cached_tokens += p->text_tokens;
+    p->text_seed = p->seed * 1000003 + ++p->texts;
+    p->text_chars = 0;
+    p->text_tokens = 0;
+    p->last_decode_per_s = NAN;
+    p->last_depth_tokens = 0;
+}
+
+/* Would the prompt cache push a pool past its safe size when the current text is left for one of `tokens`? */
+static bool cache_needs_reload(const probe *p, int64_t tokens)
+{
+    if (!p->prompt_cache || !p->monitor)
+        return false;
+    int64_t growth = (p->text_tokens + tokens) * p->cache_bytes_per_token;
+    for (int i = 0; i < p->profile->pool_count; i++) {
+        int64_t used = monitor_pool_bytes(p->monitor, i);
+        if (p->profile->pools[i].safe_bytes > 0 && used >= 0 && used + growth > p->profile->pools[i].safe_bytes)
+            return p->text_tokens > 0;
+    }
+    return false;
+}
+
+o3_status probe_fresh(probe *p, o3_trial *trial, int64_t tokens, o3_err *err)
+{
+    if (cache_needs_reload(p, tokens)) {
+        o3_status status = probe_load(p, trial, err);
+        if (status || trial->outcome != O3_OUTCOME_OK)
+            return status;
+    }
+    leave_text(p);
+    return take(p, trial, O3_SAMPLE_PREFILL, tokens, PROBE_DECODE_TOKENS, err);
+}
+
+o3_status probe_grow(probe *p, o3_trial *trial, int64_t tokens, bool fill, o3_err *err)
+{
+    int64_t full = p->window_tokens - PROBE_DECODE_TOKENS - FILL_SLACK_TOKENS;
+    if (p->text_tokens == 0)
+        leave_text(p);
+    int before = trial->sample_count;
+    o3_status status = take(p, trial, O3_SAMPLE_RUNG, fill || tokens > full ? full : tokens, PROBE_DECODE_TOKENS, err);
+    if (!status && fill && trial->outcome == O3_OUTCOME_OK && trial->sample_count > before)
+        trial->fills++;
+    return status;
+}
+
+o3_status probe_again(probe *p, o3_trial *trial, o3_err *err)
+{
+    return take(p, trial, O3_SAMPLE_DECODE, p->text_tokens, PROBE_DECODE_TOKENS, err);
+}

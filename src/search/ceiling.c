@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/base.h"
+#include "search/search.h"
+
+/* Moving up for less than this share of the window does not pay for another fill. */
+#define WORTH_MOVING 0.03
+
+static int64_t grid(int64_t tokens)
+{
+    return tokens / O3_CTX_GRID * O3_CTX_GRID;
+}
+
+static int64_t predicted(const search_ceiling *s, int *ret_limiting)
+{
+    return o3_predict_ceiling(s->profile, s->model, &s->knobs, 1, &s->calibration, ret_limiting);
+}
+
+void search_ceiling_init(search_ceiling *s, const o3_profile *profile, const o3_model *model, const o3_knobs *knobs,
+                         int64_t start, int max_iterations, const o3_calibration *calibration)
+{
+    *s = (search_ceiling){.profile = profile, .model = model, .knobs = *knobs, .calibration = *calibration,
+                          .trained = grid(model->trained_tokens > 0 ? model->trained_tokens : 131072),
+                          .max_iterations = max_iterations};
+    s->failed = s->trained + O3_CTX_GRID;
+    s->failed_kind = O3_STEP_TRAINED;
+    s->asked = start > 0 ? grid(start) : 0;
+}
+
+int64_t search_ceiling_ask(search_ceiling *s)
+{
+    int64_t next = predicted(s, NULL);
+    if (s->iterations >= s->max_iterations)
+        return s->asked = 0;
+    if (s->iterations == 0 && s->asked > 0 && s->asked < next)
+        next = s->asked;
+    if (next >= s->failed) /* the prediction was wrong there: halve what is left */
+        next = grid((s->proven + s->failed) / 2);
+    if (next <= s->proven || (double)(next - s->proven) < WORTH_MOVING * (double)s->proven)
+        return s->asked = 0;
+    s->iterations++;
+    return s->asked = next;
+}
+
+static void fail(search_ceiling *s, const char *reason)
+{
+    if (s->asked < s->failed) {
+        s->failed = s->asked;
+        s->failed_kind = O3_STEP_MEASURED;
+        O3_COPY(s->failed_reason, reason);
+    }
+}
+
+/* The formula's slope is exact while num_batch is pinned, so one measured size fixes the offset. */
+static void calibrate(search_ceiling *s, int64_t runner_bytes, bool compute_touched)
+{
+    o3_estimate e;
+    o3_knobs at = s->knobs;
+    if (runner_bytes <= 0)
+        return;
+    at.num_ctx = (int32_t)s->asked;
+    o3_calibration none = O3_CALIBRATION_NONE;
+    o3_predict(&e, s->profile, s->model, &at, 1, &none);
+    double formula = e.weights_bytes.mid + e.kv_bytes.mid + e.state_bytes.mid + e.output_bytes.mid + e.compute_bytes.mid;
+    /* After a load the compute buffer is reserved but not yet written; it will be by the first full batch. */
+    double measured = (double)runner_bytes + (compute_touched ? 0 : e.compute_bytes.high);
+    double offset = measured - formula;
+    s->calibration.offset_bytes = offset;
+    s->calibration.loads++;
+}
+
+bool search_ceiling_loaded(search_ceiling *s, o3_outcome outcome, const char *reason, int64_t runner_bytes)
+{
+    if (outcome != O3_OUTCOME_OK) {
+        fail(s, reason);
+        return false;
+    }
+    if (s->asked > s->loaded)
+        s->loaded = s->asked;
+    calibrate(s, runner_bytes, false);
+    return predicted(s, NULL) >= s->asked;
+}
+
+void search_ceiling_filled(search_ceiling *s, o3_outcome outcome, const char *reason, int64_t runner_bytes)
+{
+    if (outcome != O3_OUTCOME_OK) {
+        if (s->proven >= s->asked) /* a later proof at the same size failed */
+            s->proven = 0;
+        fail(s, reason);
+        return;
+    }
+    if (s->asked > s->proven)
+        s->proven = s->asked;
+    calibrate(s, runner_bytes, true);
+}
+
+/* "predicted 12 MiB over the safe size of cgroup:/x (272 MiB)" */
+static void say_predicted(const search_ceiling *s, int64_t num_ctx, int limiting, o3_ceiling *ret)
+{
+    char over[32], safe[32];
+    o3_estimate e;
+    o3_knobs at = s->knobs;
+    at.num_ctx = (int32_t)num_ctx;
+    o3_predict(&e, s->profile, s->model, &at, 1, &s->calibration);
+    o3_fmt_bytes(over, sizeof(over), e.total_bytes.high - (double)o3_pool_room(s->profile, limiting));
+    o3_fmt_bytes(safe, sizeof(safe), (double)s->profile->pools[limiting].safe_bytes);
+    ret->next_kind = O3_STEP_PREDICTED;
+    O3_FORMAT(ret->next_reason, "predicted %s over the safe size of %s (%s)", over, s->profile->pools[limiting].name,
+              safe);
+}
+
+void search_ceiling_result(const search_ceiling *s, o3_ceiling *ret_ceiling)
+{
+    int limiting;
+    int64_t safe = predicted(s, &limiting);
+    ret_ceiling->proven_tokens = s->proven;
+    ret_ceiling->allocated_tokens = s->loaded;
+    ret_ceiling->trained_tokens = s->model->trained_tokens;
+    ret_ceiling->iterations = s->iterations;
+    ret_ceiling->next_num_ctx = s->proven + O3_CTX_GRID;
+    ret_ceiling->next_kind = O3_STEP_NONE;
+    if (s->proven >= s->trained) {
+        ret_ceiling->next_kind = O3_STEP_TRAINED;
+        O3_FORMAT(ret_ceiling->next_reason, "the model was trained for %lld tokens", (long long)s->model->trained_tokens);
+    } else if (ret_ceiling->next_num_ctx > safe && limiting >= 0) {
+        say_predicted(s, ret_ceiling->next_num_ctx, limiting, ret_ceiling);
+    } else if (s->failed_kind == O3_STEP_MEASURED) {
+        ret_ceiling->next_kind = O3_STEP_MEASURED;
+        ret_ceiling->next_num_ctx = s->failed;
+        O3_COPY(ret_ceiling->next_reason, s->failed_reason);
+    } else {
+        O3_FORMAT(ret_ceiling->next_reason, "less than %.0f %% more window is not worth another fill",
+                  WORTH_MOVING * 100);
+    }
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The ceiling: the search says where, a ladder fill says whether. */
+#include "tune_impl.h"
+
+/* A quarter, half, three quarters, the whole of the window; samples where rows are compared. */
+static visit_plan ladder(const session *s, search_ceiling *search, int64_t num_ctx)
+{
+    visit_plan plan = {.purpose = "proof-1", .knobs = search->knobs, .fill = true, .search = search};
+    plan.knobs.num_ctx = (int32_t)num_ctx;
+    visit_add_rung(&plan, presets_equal_depth(num_ctx), s->samples);
+    visit_add_rung(&plan, num_ctx / 4, 1);
+    visit_add_rung(&plan, num_ctx / 2, s->samples);
+    visit_add_rung(&plan, num_ctx * 3 / 4, 1);
+    visit_add_rung(&plan, num_ctx - PROBE_DECODE_TOKENS, s->samples);
+    return plan;
+}
+
+/* One iteration; *ret_done when the search is. */
+static o3_status iterate(session *s, search_ceiling *search, bool *ret_done, o3_err *err)
+{
+    int64_t num_ctx = search_ceiling_ask(search);
+    const o3_trial *trial;
+    *ret_done = num_ctx == 0;
+    if (*ret_done)
+        return O3_OK;
+    double price = cost_fill_s(s, num_ctx);
+    if (price > 0.7 * tune_left_s(s)) {
+        char left[32], cost[32];
+        o3_fmt_duration(left, sizeof(left), tune_left_s(s));
+        o3_fmt_duration(cost, sizeof(cost), price);
+        O3_FORMAT(search->failed_reason, "not tried: filling it would take about %s, %s of the budget are left", cost, left);
+        if (search->asked < search->failed) {
+            search->failed = search->asked;
+            search->failed_kind = O3_STEP_BUDGET;
+        }
+        s->partial = true;
+        return O3_OK;
+    }
+    tune_say(s, O3_EVENT_PROGRESS, "Ceiling: filling %lld tokens", (long long)num_ctx);
+    visit_plan plan = ladder(s, search, num_ctx);
+    o3_status status = visit_run(s, &plan, &trial, err);
+    if (status)
+        return status;
+    cost_learn(s, trial);
+    search->calibration.rates = s->calibration.rates;
+    if (trial->outcome == O3_OUTCOME_OK && trial->sample_count == 0)
+        return O3_OK; /* loaded only: the search moves on */
+    if (trial->outcome == O3_OUTCOME_OK && !visit_filled(trial, num_ctx))
+        search_ceiling_filled(search, O3_OUTCOME_TRUNCATED, "the window could not be filled", -1);
+    else if (trial->sample_count)
+        search_ceiling_filled(search, trial->outcome, trial->reason, visit_runner_bytes(trial));
+    if (trial->outcome == O3_OUTCOME_OK)
+        s->result->ceiling.filled_tokens = trial->depth_tokens;
+    return O3_OK;
+}
+
+static void say_ceiling(session *s)
+{
+    const o3_ceiling *c = &s->result->ceiling;
+    tune_say(s, O3_EVENT_NOTE, "%lld proven: %lld tokens evaluated %s, %d load%s, %d fill%s · next step: %s",
+             (long long)c->proven_tokens, (long long)c->filled_tokens, c->proofs > 1 ? "twice" : "once", c->loads,
+             c->loads == 1 ? "" : "s", c->fills, c->fills == 1 ? "" : "s", c->next_reason);
+}
+
+static void take_result(session *s, const search_ceiling *search)
+{
+    o3_ceiling *c = &s->result->ceiling;
+    int64_t filled_tokens = c->filled_tokens;
+    search_ceiling_result(search, c);
+    c->filled_tokens = search->proven ? filled_tokens : 0;
+    c->next_kind = search->failed_kind == O3_STEP_BUDGET && c->next_kind == O3_STEP_NONE ? O3_STEP_BUDGET : c->next_kind;
+    if (c->next_kind == O3_STEP_BUDGET)
+        O3_COPY(c->next_reason, search->failed_reason);
+    c->loads = c->fills = 0;
+    for (int i = 0; i < s->trial_count; i++) {
+        c->loads += s->trials[i]->loads;
+        c->fills += s->trials[i]->fills;
+    }
+    c->proofs = search->proven ? 1 : 0;
+}
+
+/* The second proof is the visit that also measures the preset: a fresh load, another text, the final knobs. */
+static o3_status prove_again(session *s, search_ceiling *search, bool *ret_again, o3_err *err)
+{
+    o3_ceiling *c = &s->result->ceiling;
+    *ret_again = false;
+    if (s->request->no_proof || cost_fill_s(s, c->proven_tokens) > s->budget_s / 3) {
+        o3_note(&s->result->notes, s->request->no_proof ? "one full fill only (--no-proof)"
+                : "one full fill only: a second would cost more than a third of the budget");
+        return O3_OK;
+    }
+    presets_choose(s, c->proven_tokens);
+    const o3_category *category = o3_config_category(s->config, "max_context");
+    const o3_trial *trial;
+    visit_plan plan = visit_preset_plan(s, search->knobs, c->proven_tokens, category, true);
+    tune_say(s, O3_EVENT_PROGRESS, "Ceiling: proving %lld again on a fresh load", (long long)c->proven_tokens);
+    o3_status status = visit_run(s, &plan, &trial, err);
+    if (status)
+        return status;
+    if (trial->outcome == O3_OUTCOME_CANCELLED) { /* budget */
+        o3_note(&s->result->notes, "one full fill only: %s", trial->reason);
+        return O3_OK;
+    }
+    search->asked = c->proven_tokens;
+    if (trial->outcome != O3_OUTCOME_OK || !visit_filled(trial, c->proven_tokens)) {
+        search_ceiling_filled(search, trial->outcome == O3_OUTCOME_OK ? O3_OUTCOME_TRUNCATED : trial->outcome,
+                              trial->reason, visit_runner_bytes(trial));
+        *ret_again = true;
+        return O3_OK;
+    }
+    c->proofs = 2;
+    c->loads += trial->loads;
+    c->fills += trial->fills;
+    if (trial->depth_tokens < c->filled_tokens)
+        c->filled_tokens = trial->depth_tokens;
+    return O3_OK;
+}
+
+o3_status stage_ceiling(session *s, o3_err *err)
+{
+    search_ceiling search;
+    o3_knobs knobs = O3_KNOBS_DEFAULT;
+    knobs.num_batch = TUNE_BATCH;
+    tune_say(s, O3_EVENT_STAGE, "Ceiling");
+    /* initial_context_probe serves the other search strategies; the predictive one starts at its prediction. */
+    search_ceiling_init(&search, s->profile, s->model, &knobs, 0, (int)s->config->search_strategy.max_binary_iterations,
+                        &s->calibration);
+    for (bool again = true; again;) {
+        bool done = false;
+        o3_status status = O3_OK;
+        while (!status && !done)
+            status = iterate(s, &search, &done, err);
+        take_result(s, &search);
+        s->calibration.offset_bytes = search.calibration.offset_bytes;
+        s->calibration.loads = search.calibration.loads;
+        if (status)
+            return status;
+        if (search.proven == 0)
+            return O3_OK;
+        status = prove_again(s, &search, &again, err);
+        if (status)
+            return status;
+    }
+    say_ceiling(s);
+    return O3_OK;
+}
+
+/* --quick: one load, rungs that double while the minute lasts; nothing is proven by a part of the window. */
+o3_status stage_quick(session *s, o3_err *err)
+{
+    o3_knobs knobs = O3_KNOBS_DEFAULT;
+    knobs.num_batch = TUNE_BATCH;
+    int64_t num_ctx = o3_predict_ceiling(s->profile, s->model, &knobs, 1, &s->calibration, NULL);
+    knobs.num_ctx = (int32_t)num_ctx;
+    visit_plan plan = {.purpose = "quick", .knobs = knobs};
+    const o3_trial *trial;
+    if (num_ctx <= 0)
+        return O3_OK;
+    for (int64_t depth = 512; depth <= num_ctx / 2 && plan.rung_count < 8; depth *= 2)
+        visit_add_rung(&plan, depth, 3);
+    tune_say(s, O3_EVENT_STAGE, "Quick look");
+    o3_status status = visit_run(s, &plan, &trial, err);
+    if (status)
+        return status;
+    cost_learn(s, trial);
+    o3_ceiling *c = &s->result->ceiling;
+    c->iterations = 1;
+    c->loads = trial->loads;
+    c->next_kind = O3_STEP_BUDGET;
+    c->next_num_ctx = num_ctx;
+    O3_COPY(c->next_reason, "not filled: --quick proves nothing, a full run does");
+    bool loaded = trial->outcome == O3_OUTCOME_OK || trial->outcome == O3_OUTCOME_CANCELLED;
+    c->allocated_tokens = loaded ? num_ctx : 0;
+    if (!loaded)
+        o3_note(&s->result->notes, "the load at %lld %s: %s", (long long)num_ctx, o3_outcome_text(trial->outcome),
+                trial->reason);
+    presets_choose(s, num_ctx);
+    return O3_OK;
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What things cost in time: before they are done by prediction, afterwards by what this run measured. */
+#include "tune_impl.h"
+
+#define LOAD_S 0.5 /* of a page-cached small model; the fills dwarf it */
+
+static o3_estimate estimate_at(const session *s, int64_t tokens)
+{
+    o3_estimate e;
+    o3_knobs at = {.num_ctx = (int32_t)tokens, .num_batch = TUNE_BATCH};
+    o3_predict(&e, s->profile, s->model, &at, 1, &s->calibration);
+    return e;
+}
+
+double cost_fill_s(const session *s, int64_t tokens)
+{
+    const curve *c = &s->curve;
+    if (tokens <= 0)
+        return 0;
+    double prior = (double)tokens / estimate_at(s, tokens).prefill_per_s.mid;
+    if (c->count == 0)
+        return prior;
+    double deepest = c->depth[c->count - 1];
+    if ((double)tokens <= deepest)
+        return stats_interpolate(c->depth, c->fill_s, c->count, (double)tokens);
+    /* Beyond what was seen: the prediction's shape, scaled to the deepest measurement. */
+    return prior * c->fill_s[c->count - 1] / (deepest / estimate_at(s, (int64_t)deepest).prefill_per_s.mid);
+}
+
+double cost_decode_s(const session *s, int64_t depth_tokens, int samples)
+{
+    double rate = s->curve.count ? stats_interpolate(s->curve.depth, s->curve.decode_per_s, s->curve.count,
+                                                     (double)depth_tokens)
+                                 : estimate_at(s, depth_tokens).decode_full_per_s.mid;
+    return samples * PROBE_DECODE_TOKENS / rate;
+}
+
+static void curve_add(curve *c, double depth, double decode_per_s, double fill_s)
+{
+    if (c->count == TUNE_CURVE_MAX || (c->count && depth <= c->depth[c->count - 1]))
+        return;
+    c->depth[c->count] = depth;
+    c->decode_per_s[c->count] = decode_per_s;
+    c->fill_s[c->count++] = fill_s;
+}
+
+/* Median decode rate at the depth of rung i: the rung's own and the repeats behind it. */
+static double decode_at(const o3_trial *trial, int rung)
+{
+    double rates[O3_SAMPLES_MAX];
+    int count = 0;
+    for (int i = rung; i < trial->sample_count; i++) {
+        if (i > rung && trial->samples[i].kind != O3_SAMPLE_DECODE)
+            break;
+        if (!isnan(trial->samples[i].decode_per_s) && !trial->samples[i].disturbed)
+            rates[count++] = trial->samples[i].decode_per_s;
+    }
+    return count ? stats_median(rates, count) : trial->samples[rung].decode_per_s;
+}
+
+void cost_learn(session *s, const o3_trial *trial)
+{
+    curve fresh = {0};
+    double fill_s = 0;
+    for (int i = 0; i < trial->sample_count; i++) {
+        const o3_sample *sample = &trial->samples[i];
+        if (sample->kind != O3_SAMPLE_RUNG || sample->outcome != O3_OUTCOME_OK || sample->prompt_eval_ns < 0)
+            continue;
+        fill_s += (double)sample->prompt_eval_ns / 1e9;
+        double decode = decode_at(trial, i);
+        if (!isnan(decode))
+            curve_add(&fresh, (double)sample->prompt_tokens, decode, fill_s);
+    }
+    if (fresh.count && (!s->curve.count || fresh.depth[fresh.count - 1] >= s->curve.depth[s->curve.count - 1]))
+        s->curve = fresh;
+    if (!s->curve.count)
+        return;
+    double depth = s->curve.depth[s->curve.count - 1];
+    s->calibration.prefill_ratio = s->calibration.decode_ratio = 1;
+    o3_estimate e = estimate_at(s, (int64_t)depth);
+    s->calibration.prefill_ratio = depth / s->curve.fill_s[s->curve.count - 1] / e.prefill_per_s.mid;
+    s->calibration.decode_ratio = s->curve.decode_per_s[s->curve.count - 1] / e.decode_full_per_s.mid;
+    s->calibration.rates++;
+    s->probe.prefill_per_s = 0.5 * depth / s->curve.fill_s[s->curve.count - 1];
+    s->probe.decode_per_s = 0.3 * s->curve.decode_per_s[s->curve.count - 1];
+}
+
+/* design.md section 5: for each preset and the default one load, one fill to its measured depth and five decode
+ * samples, plus the second proof fill; rows with the same knobs cost once. */
+static double lower_bound(const session *s)
+{
+    const o3_result *r = s->result;
+    double total = 0;
+    for (int i = 0; i <= r->preset_count; i++) {
+        const o3_preset *row = i < r->preset_count ? &r->presets[i] : &r->baseline;
+        bool seen = !row->measured;
+        for (int j = 0; j < i && !seen; j++)
+            seen = r->presets[j].measured && o3_knobs_equal(&r->presets[j].knobs, &row->knobs);
+        if (seen || row->decode_per_s.depth_tokens <= 0)
+            continue;
+        int64_t depth = row->proven && row->knobs.num_ctx > 0 ? row->knobs.num_ctx : row->decode_per_s.depth_tokens;
+        total += LOAD_S + cost_fill_s(s, depth) + cost_decode_s(s, row->decode_per_s.depth_tokens, 5);
+    }
+    if (r->ceiling.proofs > 1)
+        total += cost_fill_s(s, r->ceiling.proven_tokens);
+    return s->curve.count && total > 0 ? total : NAN;
+}
+
+void cost_finish(session *s)
+{
+    o3_cost *cost = &s->result->cost;
+    double wall = 0;
+    *cost = (o3_cost){0};
+    for (int i = 0; i < s->trial_count; i++) {
+        cost->loads += s->trials[i]->loads;
+        cost->fills += s->trials[i]->fills;
+        cost->requests += s->trials[i]->requests;
+        wall += (double)s->trials[i]->wall_ns / 1e9;
+    }
+    /* A resumed run cost what all its sessions cost. */
+    cost->wall_s = s->reused ? wall : tune_elapsed_s(s);
+    cost->lower_bound_s = lower_bound(s);
+}

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Presets: chosen by scores from the ladder's curve (or the prediction), then measured with their own knobs. */
+#include "tune_impl.h"
+
+#define CANDIDATES_MAX 32
+
+int64_t presets_equal_depth(int64_t num_ctx)
+{
+    int64_t quarter = num_ctx / 4;
+    return quarter < TUNE_EQUAL_DEPTH ? quarter : TUNE_EQUAL_DEPTH;
+}
+
+static bool wanted(const session *s, const char *name)
+{
+    return !s->request->preset[0] || !strcmp(s->request->preset, name);
+}
+
+static o3_measure predicted(double mid, double spread, int64_t depth)
+{
+    o3_measure m = O3_MEASURE_NONE;
+    m.mean = mid;
+    m.low = mid / spread;
+    m.high = mid * spread;
+    m.depth_tokens = depth;
+    return m;
+}
+
+static double decode_rate(const session *s, int64_t depth)
+{
+    return PROBE_DECODE_TOKENS / cost_decode_s(s, depth, 1);
+}
+
+/* Scores every candidate of a category; the winner's index, -1 if there is none. */
+static int choose(session *s, const o3_category *category, const int64_t *contexts, int count, int64_t ceiling,
+                  o3_score *ret_score)
+{
+    o3_candidate candidates[CANDIDATES_MAX];
+    o3_score scores[CANDIDATES_MAX];
+    double weights[3];
+    char why[O3_TEXT_MAX];
+    for (int i = 0; i < count; i++)
+        candidates[i] = (o3_candidate){.num_ctx = contexts[i], .decode_half_per_s = decode_rate(s, contexts[i] / 2),
+            .ttft_ms = cost_fill_s(s, o3_preset_ttft_tokens(category, contexts[i])) * 1e3};
+    o3_preset_weights(s->config, category, s->request->use_case, weights, why, sizeof(why));
+    o3_preset_score(category, weights, ceiling, candidates, count, scores);
+    int best = o3_preset_best(scores, candidates, count);
+    if (best < 0)
+        return -1;
+    *ret_score = scores[best];
+    if (why[0] && !strstr(s->result->weights, why)) {
+        size_t len = strlen(s->result->weights);
+        o3_format(s->result->weights + len, sizeof(s->result->weights) - len, "%s%s", len ? "; " : "", why);
+    }
+    return best;
+}
+
+void presets_choose(session *s, int64_t ceiling_tokens)
+{
+    int64_t contexts[CANDIDATES_MAX];
+    int count = o3_preset_candidates(ceiling_tokens, contexts, CANDIDATES_MAX);
+    o3_result *r = s->result;
+    double spread = s->calibration.rates ? 1.2 : 2;
+    r->preset_count = 0;
+    r->weights[0] = '\0';
+    for (int i = 0; i < s->config->category_count; i++) {
+        const o3_category *category = &s->config->categories[i];
+        o3_score score;
+        if (!wanted(s, category->name))
+            continue;
+        int best = choose(s, category, contexts, count, ceiling_tokens, &score);
+        if (best < 0)
+            continue;
+        o3_preset *row = &r->presets[r->preset_count++];
+        int64_t num_ctx = contexts[best], prompt = o3_preset_ttft_tokens(category, num_ctx);
+        *row = (o3_preset){.knobs = O3_KNOBS_DEFAULT, .score = score, .success_frac = NAN, .success_low = NAN,
+                           .success_high = NAN, .peaks = {.temperature_c = NAN, .cpu_frac = NAN}};
+        O3_COPY(row->name, category->name);
+        O3_COPY(row->description, category->description);
+        row->knobs.num_ctx = (int32_t)num_ctx;
+        row->knobs.num_batch = TUNE_BATCH;
+        row->decode_per_s = predicted(decode_rate(s, num_ctx / 2), spread, num_ctx / 2);
+        row->decode_equal_per_s = O3_MEASURE_NONE;
+        row->prefill_per_s = predicted((double)prompt / cost_fill_s(s, prompt), spread, prompt);
+        row->ttft_ms = predicted(cost_fill_s(s, prompt) * 1e3, spread, prompt);
+    }
+}
+
+visit_plan visit_preset_plan(const session *s, o3_knobs knobs, int64_t num_ctx, const o3_category *category, bool fill)
+{
+    visit_plan plan = {.knobs = knobs, .fresh_count = s->samples, .fill = fill};
+    plan.fresh_tokens = category ? o3_preset_ttft_tokens(category, num_ctx) : 512;
+    if (plan.fresh_tokens > num_ctx / 2)
+        plan.fresh_tokens = num_ctx / 2;
+    if (cost_fill_s(s, plan.fresh_tokens) > 20 && plan.fresh_count > 3)
+        plan.fresh_count = 3;
+    plan.knobs.num_ctx = category ? (int32_t)num_ctx : knobs.num_ctx;
+    O3_FORMAT(plan.purpose, "%s-%lld%s", category ? "preset" : "baseline", (long long)plan.fresh_tokens,
+              fill ? "" : "-nofill");
+    visit_add_rung(&plan, presets_equal_depth(num_ctx), s->samples);
+    visit_add_rung(&plan, num_ctx / 2, s->samples);
+    if (fill)
+        visit_add_rung(&plan, num_ctx - PROBE_DECODE_TOKENS, 1);
+    return plan;
+}
+
+/* Collects what `value` gives of the samples near a depth (within an eighth), disturbed ones only if nothing else is
+ * there. */
+typedef struct pick {
+    o3_sample_kind kind;
+    bool any_kind;
+    size_t field;    /* of the double in o3_sample; ttft is converted */
+    bool ttft;
+    int64_t depth;   /* wanted; 0 = any */
+} pick;
+
+static int collect(const o3_trial *const *trials, int count, const pick *p, bool disturbed, double *ret_x)
+{
+    int n = 0;
+    for (int t = 0; t < count; t++) {
+        for (int i = 0; i < trials[t]->sample_count && n < STATS_MAX; i++) {
+            const o3_sample *sample = &trials[t]->samples[i];
+            int64_t depth = p->kind == O3_SAMPLE_PREFILL && !p->any_kind ? sample->prompt_tokens : sample->depth_tokens;
+            double value = p->ttft ? (sample->ttft_ns > 0 ? (double)sample->ttft_ns / 1e6 : NAN)
+                                   : *(const double *)((const char *)sample + p->field);
+            bool near = !p->depth || llabs((long long)(depth - p->depth)) * 8 <= p->depth;
+            if (sample->outcome == O3_OUTCOME_OK && !sample->warmup && (disturbed || !sample->disturbed) &&
+                (p->any_kind || sample->kind == p->kind) && near && !isnan(value))
+                ret_x[n++] = value;
+        }
+    }
+    return n;
+}
+
+static o3_measure measure(session *s, const o3_preset *row, const o3_trial *const *trials, int count, const pick *p)
+{
+    double x[STATS_MAX];
+    int n = collect(trials, count, p, false, x);
+    if (n == 0 && (n = collect(trials, count, p, true, x)) > 0)
+        o3_note(&s->result->notes, "%s: the machine was busy in every sample; its numbers are disturbed", row->name);
+    if (n == 0)
+        return O3_MEASURE_NONE;
+    o3_measure m = stats_measure(x, n, p->depth, s->config->quality_assurance.remove_outliers);
+    double tolerance = s->config->testing.statistical_validation.variance_tolerance;
+    if (m.cv > tolerance)
+        o3_note(&s->result->notes, "%s: samples spread by %.0f %%, over the tolerance of %.0f %%", row->name, m.cv * 100,
+                tolerance * 100);
+    return m;
+}
+
+static void take_success(session *s, o3_preset *row, const o3_trial *const *trials, int count)
+{
+    int all = 0, ok = 0;
+    for (int t = 0; t < count; t++)
+        for (int i = 0; i < trials[t]->sample_count; i++, all++)
+            ok += trials[t]->samples[i].outcome == O3_OUTCOME_OK;
+    row->success_frac = all ? (double)ok / all : NAN;
+    stats_wilson(ok, all, &row->success_low, &row->success_high);
+    double wanted_share = s->config->testing.statistical_validation.confidence_threshold;
+    if (row->success_frac < wanted_share)
+        o3_note(&s->result->notes, "%s: only %.0f %% of its requests succeeded (%.0f %% are asked for)", row->name,
+                row->success_frac * 100, wanted_share * 100);
+}
+
+/* Highest reading per pool over the trials. */
+static void merge_peaks(o3_peaks *dst, const o3_peaks *src)
+{
+    for (int i = 0; i < src->count; i++) {
+        int at = 0;
+        while (at < dst->count && strcmp(dst->pools[at].pool, src->pools[i].pool))
+            at++;
+        if (at == dst->count && dst->count < O3_POOLS_MAX)
+            dst->pools[dst->count++] = src->pools[i];
+        else if (at < dst->count && src->pools[i].bytes > dst->pools[at].bytes)
+            dst->pools[at] = src->pools[i];
+    }
+    dst->temperature_c = fmax(dst->temperature_c, src->temperature_c);
+    dst->cpu_frac = fmax(dst->cpu_frac, src->cpu_frac);
+}
+
+static const o3_target *target_of(const session *s, bool ttft)
+{
+    switch (s->model->size_class) {
+    case O3_SIZE_LARGE:
+        return ttft ? &s->config->ttft_targets.large : &s->config->throughput_targets.large;
+    case O3_SIZE_MEDIUM:
+        return ttft ? &s->config->ttft_targets.medium : &s->config->throughput_targets.medium;
+    case O3_SIZE_SMALL:
+        break;
+    }
+    return ttft ? &s->config->ttft_targets.small : &s->config->throughput_targets.small;
+}
+
+/* The configured targets give a verdict; they lower nothing. TTFT is held against them only at 512 tokens. */
+static void judge(const session *s, o3_preset *row)
+{
+    const o3_target *rate = target_of(s, false), *ttft = target_of(s, true);
+    size_t len;
+    O3_FORMAT(row->verdict, "decode %s the target of %g tok/s",
+              row->decode_per_s.mean >= rate->target ? "reaches" : row->decode_per_s.mean >= rate->min ? "is below"
+              : "is far below", rate->target);
+    len = strlen(row->verdict);
+    if (row->ttft_ms.n && row->ttft_ms.depth_tokens == 512)
+        o3_format(row->verdict + len, sizeof(row->verdict) - len, "; TTFT at 512 tokens %s the target of %g ms",
+                  row->ttft_ms.mean <= ttft->target ? "reaches" : row->ttft_ms.mean <= ttft->max ? "is above"
+                  : "is far above", ttft->target);
+}
+
+void presets_take(session *s, o3_preset *row, const o3_trial *const *trials, int count)
+{
+    int64_t window = row->knobs.num_ctx, prompt = row->ttft_ms.depth_tokens;
+    if (window == O3_UNSET)
+        window = trials[0]->in_force.num_ctx;
+    pick decode = {.any_kind = true, .field = offsetof(o3_sample, decode_per_s), .depth = window / 2};
+    pick prefill = {.kind = O3_SAMPLE_PREFILL, .field = offsetof(o3_sample, prefill_per_s), .depth = prompt};
+    pick ttft = {.kind = O3_SAMPLE_PREFILL, .ttft = true, .depth = prompt};
+    row->measured = true;
+    row->decode_per_s = measure(s, row, trials, count, &decode);
+    decode.depth = presets_equal_depth(window);
+    row->decode_equal_per_s = measure(s, row, trials, count, &decode);
+    row->prefill_per_s = measure(s, row, trials, count, &prefill);
+    row->ttft_ms = measure(s, row, trials, count, &ttft);
+    row->peaks = (o3_peaks){.temperature_c = NAN, .cpu_frac = NAN};
+    for (int i = 0; i < count; i++) {
+        merge_peaks(&row->peaks, &trials[i]->peaks);
+        row->proven = row->proven || (trials[i]->outcome == O3_OUTCOME_OK && visit_filled(trials[i], window));
+    }
+    take_success(s, row, trials, count);
+    judge(s, row);
+}
+
+/* Trials of this run that measured these knobs with a fresh-prompt length that fits the row. */
+static int trials_for(const session *s, const o3_preset *row, const o3_trial *visit, const o3_trial **ret_trials)
+{
+    int count = 0;
+    ret_trials[count++] = visit;
+    for (int i = 0; i < s->trial_count; i++)
+        if (s->trials[i] != visit && !strcmp(s->trials[i]->purpose, "proof-1") &&
+            o3_knobs_equal(&s->trials[i]->asked, &row->knobs) && s->trials[i]->outcome == O3_OUTCOME_OK)
+            ret_trials[count++] = s->trials[i];
+    return count;
+}
+
+static o3_status measure_row(session *s, o3_preset *row, const o3_category *category, o3_err *err)
+{
+    const o3_trial *visit, *trials[TUNE_TRIALS_MAX];
+    int64_t num_ctx = row->knobs.num_ctx;
+    bool fill = !(s->request->no_proof && num_ctx == s->result->ceiling.proven_tokens);
+    if (fill && cost_fill_s(s, num_ctx) > 0.5 * tune_left_s(s))
+        fill = false;
+    visit_plan plan = visit_preset_plan(s, row->knobs, num_ctx, category, fill);
+    tune_say(s, O3_EVENT_PROGRESS, "Presets: measuring %s at %lld tokens", row->name, (long long)num_ctx);
+    o3_status status = visit_run(s, &plan, &visit, err);
+    if (status)
+        return status;
+    if (visit->outcome != O3_OUTCOME_OK) {
+        s->partial = true;
+        o3_note(&s->result->notes, "%s was not measured at %lld tokens: it %s (%s)", row->name, (long long)num_ctx,
+                o3_outcome_text(visit->outcome), visit->reason);
+        return O3_OK;
+    }
+    presets_take(s, row, trials, trials_for(s, row, visit, trials));
+    return O3_OK;
+}
+
+o3_status stage_presets(session *s, o3_err *err)
+{
+    tune_say(s, O3_EVENT_STAGE, "Presets");
+    presets_choose(s, s->result->ceiling.proven_tokens);
+    for (int i = 0; i < s->result->preset_count; i++) {
+        o3_preset *row = &s->result->presets[i];
+        o3_status status = measure_row(s, row, o3_config_category(s->config, row->name), err);
+        if (status)
+            return status;
+    }
+    return O3_OK;
+}
+
+/* Ollama's own defaults on this server: nothing is sent but the model's name. */
+o3_status stage_baseline(session *s, o3_err *err)
+{
+    o3_preset *row = &s->result->baseline;
+    const o3_trial *trial;
+    tune_say(s, O3_EVENT_PROGRESS, "Baseline: Ollama's defaults");
+    /* Its window is not known before the load; 4096 is the default of small machines, and the fill follows what is
+     * in force (probe_grow cuts rungs at the window). */
+    int64_t window = s->model->trained_tokens > 0 && s->model->trained_tokens < 4096 ? s->model->trained_tokens : 4096;
+    visit_plan plan = visit_preset_plan(s, O3_KNOBS_DEFAULT, window, NULL, true);
+    if (s->result->ceiling.proven_tokens && s->result->ceiling.proven_tokens < window)
+        plan.fill = false;
+    o3_status status = visit_run(s, &plan, &trial, err);
+    if (status)
+        return status;
+    *row = (o3_preset){.knobs = O3_KNOBS_DEFAULT, .decode_per_s = O3_MEASURE_NONE,
+                       .decode_equal_per_s = O3_MEASURE_NONE, .prefill_per_s = O3_MEASURE_NONE,
+                       .ttft_ms = O3_MEASURE_NONE, .success_frac = NAN, .success_low = NAN, .success_high = NAN,
+                       .score = {.total = NAN, .context = NAN, .throughput = NAN, .response = NAN},
+                       .peaks = {.temperature_c = NAN, .cpu_frac = NAN}};
+    O3_COPY(row->name, "ollama_default");
+    O3_COPY(row->description, "what this server does when nothing is set");
+    if (trial->outcome != O3_OUTCOME_OK) {
+        s->partial = s->partial || trial->outcome == O3_OUTCOME_CANCELLED;
+        o3_note(&s->result->notes, "Ollama's defaults could not be measured: the trial %s (%s)",
+                o3_outcome_text(trial->outcome), trial->reason);
+        return O3_OK;
+    }
+    row->ttft_ms.depth_tokens = plan.fresh_tokens;
+    presets_take(s, row, &trial, 1);
+    row->knobs = trial->in_force; /* shown: what the defaults came to */
+    return O3_OK;
+}

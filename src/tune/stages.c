@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The stages before anything is loaded: machine, model, what is known, pre-flight, prediction. */
+#include <dirent.h>
+#include <unistd.h>
+
+#include "o3/report.h"
+#include "tune_impl.h"
+
+static o3_status read_profile(session *s, o3_err *err)
+{
+    o3_engine *engine = s->world->engine;
+    bool local = o3_engine_is_local(engine);
+    s->server_pid = local ? o3_process_listening(s->world->root, o3_engine_port(engine)) : -1;
+    return o3_profile_read(s->profile, s->world->root, s->config, s->server_pid, local, err);
+}
+
+o3_status stage_machine(session *s, o3_err *err)
+{
+    o3_status status = o3_engine_caps_read(s->world->engine, &s->caps, err);
+    if (!status)
+        status = read_profile(s, err);
+    if (status)
+        return status;
+    O3_COPY(s->result->engine_version, s->caps.version);
+    O3_COPY(s->result->engine_host, o3_engine_url(s->world->engine));
+    for (int i = 0; i < s->profile->notes.count; i++)
+        o3_note(&s->result->notes, "%s", s->profile->notes.text[i]);
+    tune_event(s, (o3_event){.kind = O3_EVENT_MACHINE, .profile = s->profile, .caps = &s->caps, .done_frac = NAN,
+                             .left_s = NAN});
+    return O3_OK;
+}
+
+static void on_pull(void *ctx, const char *status, int64_t done_bytes, int64_t total_bytes)
+{
+    session *s = ctx;
+    double frac = total_bytes > 0 && done_bytes >= 0 ? (double)done_bytes / (double)total_bytes : NAN;
+    tune_event(s, (o3_event){.kind = O3_EVENT_PULL, .text = status, .done_frac = frac, .left_s = NAN});
+}
+
+/* A missing model is fetched when the user said so or says so now. */
+static o3_status show(session *s, json_t **ret_show, o3_err *err)
+{
+    const char *name = s->request->model;
+    o3_status status = o3_engine_show(s->world->engine, name, ret_show, err);
+    if (status != O3_E_NOT_FOUND)
+        return status;
+    char question[O3_TEXT_MAX];
+    O3_FORMAT(question, "%s is not on this server. Pull it now? Its size is not known before, so neither is whether it "
+              "will fit", name);
+    if (!s->request->pull && !(s->world->confirm && s->world->confirm(s->world->ctx, question)))
+        return status;
+    o3_note(&s->result->notes, "no memory verdict before the pull: the size of a model that is not here is not known");
+    status = o3_engine_pull(s->world->engine, name, s->world->cancel, on_pull, s, err);
+    return status ? status : o3_engine_show(s->world->engine, name, ret_show, err);
+}
+
+static const o3_engine_model *entry_of(const o3_engine_models *models, const char *name)
+{
+    char latest[O3_NAME_MAX + 8];
+    O3_FORMAT(latest, "%s:latest", name);
+    for (int i = 0; i < models->count; i++)
+        if (!strcmp(models->items[i].name, name) || !strcmp(models->items[i].name, latest))
+            return &models->items[i];
+    return NULL;
+}
+
+o3_status stage_model(session *s, o3_err *err)
+{
+    json_t *json = NULL;
+    o3_status status = show(s, &json, err);
+    if (status)
+        return status;
+    o3_auto(free) o3_engine_models *models = o3_alloc(1, sizeof(*models));
+    status = o3_engine_list(s->world->engine, models, err);
+    const o3_engine_model *entry = status ? NULL : entry_of(models, s->request->model);
+    if (!status)
+        status = o3_model_parse(s->model, entry ? entry->name : s->request->model, json, entry, err);
+    json_decref(json);
+    if (status)
+        return status;
+    if (s->model->parameters >= 0) { /* the classes' bounds are the configuration's */
+        double p = (double)s->model->parameters;
+        s->model->size_class = p >= s->config->size_large.min_params    ? O3_SIZE_LARGE
+                               : p >= s->config->size_medium.min_params ? O3_SIZE_MEDIUM : O3_SIZE_SMALL;
+    }
+    O3_COPY(s->result->model, s->model->name);
+    O3_COPY(s->result->digest, s->model->digest);
+    for (int i = 0; i < s->model->notes.count; i++)
+        o3_note(&s->result->notes, "%s", s->model->notes.text[i]);
+    if (isnan(s->budget_s))
+        s->budget_s = s->request->quick ? 60 : (double[]){600, 900, 1200}[s->model->size_class];
+    return O3_OK;
+}
+
+/* What was asked, canonically: another text is another run. */
+static void request_text(const session *s, char *dst, size_t size)
+{
+    const o3_request *r = s->request;
+    o3_buf text = O3_BUF(size - 1);
+    o3_buf_printf(&text, "samples=%d seed=%llu quick=%d no_proof=%d preset=%s use_case=%s", s->samples,
+                  (unsigned long long)r->seed, r->quick, r->no_proof, r->preset, r->use_case);
+    for (int i = 0; i < s->config->category_count; i++) {
+        const o3_category *c = &s->config->categories[i];
+        double w[3];
+        char why[O3_TEXT_MAX];
+        o3_preset_weights(s->config, c, r->use_case, w, why, sizeof(why));
+        o3_buf_printf(&text, " %s=%.4g/%.4g/%.4g", c->name, w[0], w[1], w[2]);
+        for (int j = 0; j < c->target_context_range.count; j++)
+            o3_buf_printf(&text, ",%lld", (long long)c->target_context_range.values[j]);
+        o3_buf_printf(&text, ",%lld", (long long)c->target_context_min);
+    }
+    const o3_config *c = s->config;
+    o3_buf_printf(&text, " limits=%g/%g/%lld", c->hardware_monitoring.safety_thresholds.max_ram_percent,
+                  c->hardware_monitoring.safety_thresholds.max_vram_percent,
+                  (long long)c->hardware_monitoring.resource_headroom.ram_reserve_mb);
+    o3_copy(dst, size, o3_buf_text(&text));
+    o3_buf_release(&text);
+}
+
+static void run_key(const session *s, o3_run_key *key)
+{
+    *key = (o3_run_key){.unknown = !s->model->digest[0]};
+    O3_COPY(key->model, s->model->name);
+    O3_COPY(key->model_digest, s->model->digest);
+    O3_COPY(key->hardware, s->profile->fingerprint);
+    O3_COPY(key->engine_version, s->caps.version);
+    /* Not readable (another user's server) is a known state of this machine, not an unknown engine. */
+    O3_COPY(key->engine_env, s->profile->engine_env_known ? s->profile->engine_env : "(not readable)");
+    request_text(s, key->request, sizeof(key->request));
+}
+
+static o3_status take_stored(session *s, const char *run_id, bool *ret_known, o3_err *err)
+{
+    o3_auto(free) char *text = NULL;
+    o3_status status = o3_store_result(s->world->store, NULL, run_id, &text, err);
+    json_t *json = status ? NULL : json_loads(text, 0, NULL);
+    o3_auto(free) o3_result *stored = o3_alloc(1, sizeof(*stored));
+    if (json && o3_result_from_json(stored, json, NULL) == O3_OK) {
+        *s->result = *stored;
+        s->result->known = true;
+        *ret_known = true;
+    }
+    json_decref(json);
+    return O3_OK; /* a document that cannot be read is measured again */
+}
+
+o3_status stage_known(session *s, bool *ret_known, o3_err *err)
+{
+    o3_store *store = s->world->store;
+    o3_run_state state = O3_RUN_OPEN;
+    char id[40] = "";
+    *ret_known = false;
+    if (!store)
+        return O3_OK;
+    o3_auto(free) o3_run_key *key = o3_alloc(1, sizeof(*key));
+    run_key(s, key);
+    bool reuse = !s->request->force && s->config->learning.reuse_learned_configs;
+    o3_status status = reuse ? o3_store_run_find(store, key, id, &state, err) : O3_OK;
+    if (!status && id[0] && state == O3_RUN_COMPLETE)
+        status = take_stored(s, id, ret_known, err);
+    if (status || *ret_known)
+        return status;
+    if (id[0] && state != O3_RUN_COMPLETE)
+        O3_COPY(s->result->run_id, id);
+    else
+        status = o3_store_run_begin(store, key, NULL, s->result->run_id, err);
+    return status;
+}
+
+/* CPU time of a process in ticks; -1 if gone. */
+static int64_t cpu_ticks(int pid)
+{
+    char path[64], text[1024];
+    long long user = 0, system = 0;
+    O3_FORMAT(path, "/proc/%d/stat", pid);
+    if (pid <= 0 || o3_read_text("/", path, text, sizeof(text)) <= 0)
+        return -1;
+    const char *p = strrchr(text, ')');
+    if (!p || sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lld %lld", &user, &system) != 2)
+        return -1;
+    return user + system;
+}
+
+/* Someone is being answered right now if the runner burns CPU. */
+static bool runner_busy(const session *s)
+{
+    o3_runner runner;
+    if (o3_engine_runner(s->world->engine, s->server_pid, s->model->blob_path, &runner, NULL) || runner.pid < 0)
+        return false;
+    int64_t before = cpu_ticks(runner.pid);
+    o3_clock_real.sleep_ns(NULL, 400 * O3_NS_PER_MS);
+    int64_t after = cpu_ticks(runner.pid);
+    return before >= 0 && after >= 0 && after - before > sysconf(_SC_CLK_TCK) / 10;
+}
+
+static o3_status clear_others(session *s, o3_err *err)
+{
+    for (int i = 0; i < s->others.count; i++) {
+        const char *name = s->others.items[i].name;
+        bool ours = !strcmp(name, s->model->name);
+        if (!ours && !s->request->unload_others)
+            return o3_fail(err, O3_E_UNAVAILABLE, "%s is loaded on this server and would share its memory with the "
+                           "trials; wait until it is gone or use --unload-others (it is loaded again at the end)", name);
+        if (ours && runner_busy(s) && !s->request->unload_others)
+            return o3_fail(err, O3_E_UNAVAILABLE, "%s is answering somebody right now; wait, or use --unload-others to "
+                           "interrupt them", name);
+        o3_status status = o3_engine_unload(s->world->engine, name, 30 * O3_NS_PER_S, err);
+        if (status)
+            return status;
+    }
+    return O3_OK;
+}
+
+o3_status stage_preflight(session *s, o3_err *err)
+{
+    char size[32];
+    o3_status status = o3_engine_loads_read(s->world->engine, &s->others, err);
+    if (!status)
+        status = clear_others(s, err);
+    if (status)
+        return status;
+    if (s->others.count) /* the pools' free part changed */
+        status = read_profile(s, err);
+    if (status)
+        return status;
+    const o3_model *m = s->model;
+    o3_fmt_bytes(size, sizeof(size), (double)m->file_bytes);
+    tune_say(s, O3_EVENT_PREFLIGHT, "model local, %s, %s, trained %lld · other models loaded: %s", size, m->architecture,
+             (long long)m->trained_tokens, s->others.count ? "unloaded for now" : "none");
+    bool cache_off = strstr(s->profile->engine_env, "LLAMA_ARG_CACHE_RAM=0\n") != NULL;
+    s->probe.prompt_cache = s->caps.llama_server && !cache_off;
+    return O3_OK;
+}
+
+/* The seed's two lines: what kind of model this is for this machine, and what follows. */
+static void say_analysis(session *s, int64_t ceiling, int limiting)
+{
+    char size[32], room[32];
+    const o3_model *m = s->model;
+    const char *bound = limiting < 0 ? "bound by its training" : "memory-bound";
+    o3_fmt_bytes(size, sizeof(size), (double)m->file_bytes);
+    if (s->profile->pool_count)
+        o3_fmt_bytes(room, sizeof(room), (double)o3_pool_room(s->profile, limiting < 0 ? 0 : limiting));
+    else
+        O3_COPY(room, "unknown memory");
+    tune_say(s, O3_EVENT_ANALYSIS, "%.3gB parameters, %s, %s model, %s on %s: start at %lld",
+             m->parameters > 0 ? (double)m->parameters / 1e9 : NAN, size, o3_size_class_name(m->size_class), bound, room,
+             (long long)ceiling);
+}
+
+void stage_predict(session *s)
+{
+    int limiting;
+    o3_estimate e;
+    o3_knobs knobs = O3_KNOBS_DEFAULT;
+    knobs.num_batch = TUNE_BATCH;
+    int64_t ceiling = o3_predict_ceiling(s->profile, s->model, &knobs, 1, &s->calibration, &limiting);
+    say_analysis(s, ceiling, limiting);
+    if (ceiling <= 0)
+        return;
+    knobs.num_ctx = (int32_t)ceiling;
+    o3_predict(&e, s->profile, s->model, &knobs, 1, &s->calibration);
+    s->probe.prefill_per_s = e.prefill_per_s.low;
+    s->probe.decode_per_s = e.decode_full_per_s.low;
+    s->probe.cache_bytes_per_token = e.prompt_cache_bytes_per_token;
+    presets_choose(s, ceiling);
+    s->result->ceiling.trained_tokens = s->model->trained_tokens;
+    tune_event(s, (o3_event){.kind = O3_EVENT_PREDICTED, .estimate = &e, .result = s->result, .model = s->model,
+                             .profile = s->profile, .done_frac = NAN, .left_s = NAN});
+}
+
+void stage_restore(session *s)
+{
+    for (int i = 0; i < s->others.count; i++) {
+        const char *name = s->others.items[i].name;
+        o3_reply reply;
+        o3_generate load = {.model = name, .knobs = O3_KNOBS_DEFAULT, .keep_alive = "5m", .deadline_ns = 300 * O3_NS_PER_S};
+        if (s->others.items[i].context_length > 0)
+            load.knobs.num_ctx = (int32_t)s->others.items[i].context_length;
+        if (!o3_engine_generate(s->world->engine, &load, &reply, NULL) && reply.outcome == O3_OUTCOME_OK)
+            o3_note(&s->result->notes, "%s was unloaded for the trials and is loaded again", name);
+        else
+            o3_note(&s->result->notes, "%s was unloaded for the trials and could not be loaded again: %s", name,
+                    reply.error);
+    }
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* optimize, from the first look to the stored answer. The order of the stages is here and nowhere else. */
+#include "o3/report.h"
+#include "tune_impl.h"
+
+static void on_sample(void *ctx, o3_trial *trial, o3_sample *sample)
+{
+    session *s = ctx;
+    o3_err err;
+    /* A sample that cannot be stored (full disk) must not end the measurement; it is said once, and the end of the
+     * trial fails for good if the store stays broken. */
+    if (s->world->store && o3_store_sample(s->world->store, trial, sample, &err))
+        o3_note(&s->result->notes, "a sample was not stored: %s", err.message);
+    tune_event(s, (o3_event){.kind = O3_EVENT_SAMPLE, .trial = trial, .sample = sample, .done_frac = NAN, .left_s = NAN});
+    tune_progress(s);
+}
+
+static void on_wait(void *ctx)
+{
+    tune_progress(ctx);
+}
+
+static session *session_new(const o3_world *world, const o3_request *request, o3_result *result, o3_profile *profile)
+{
+    session *s = o3_alloc(1, sizeof(*s));
+    *result = (o3_result){.cost = {.wall_s = NAN, .lower_bound_s = NAN}, .ceiling = {.trained_tokens = -1,
+                          .next_num_ctx = -1}};
+    result->baseline.score.total = NAN;
+    O3_COPY(result->model, request->model);
+    *s = (session){.world = world, .request = request, .config = world->config, .result = result, .server_pid = -1,
+                   .calibration = O3_CALIBRATION_NONE, .started_ns = o3_now_ns(), .budget_s = request->budget_s,
+                   .expected_s = NAN};
+    s->samples = request->samples > 0 ? request->samples
+                                      : (int)world->config->testing.statistical_validation.min_samples_per_config;
+    s->profile = profile ? profile : o3_alloc(1, sizeof(*profile));
+    s->model = o3_alloc(1, sizeof(*s->model));
+    s->probe = (probe){.engine = world->engine, .caps = &s->caps, .model = s->model, .config = world->config,
+                       .profile = s->profile, .cancel = world->cancel, .chars_per_token = 4.0, .on_sample = on_sample,
+                       .on_wait = on_wait, .ctx = s, .last_decode_per_s = NAN, .server_pid = -1};
+    return s;
+}
+
+static void session_free(session *s, bool own_profile)
+{
+    monitor_stop(s->monitor);
+    for (int i = 0; i < s->trial_count; i++)
+        free(s->trials[i]);
+    if (own_profile)
+        free(s->profile);
+    free(s->model);
+    free(s);
+}
+
+static o3_status start_monitor(session *s, o3_err *err)
+{
+    const o3_config *c = s->config;
+    s->probe.server_pid = s->server_pid;
+    if (!s->profile->engine_local || !c->hardware_monitoring.peak_detection.enabled)
+        return O3_OK;
+    o3_monitor_options options = {
+        .root = s->world->root,
+        .interval_ms = (int)c->hardware_monitoring.peak_detection.sampling_interval_ms,
+        .memory_psi_frac = 0.05,
+        .stale_s = 1.0,
+        .max_temperature_c = c->hardware_monitoring.safety_thresholds.max_temperature_c,
+    };
+    o3_status status = monitor_start(&s->monitor, s->profile, &options, s->world->cancel, err);
+    s->probe.monitor = s->monitor;
+    if (!status)
+        monitor_watch(s->monitor, s->server_pid, -1);
+    return status;
+}
+
+/* Expected length of the whole run; refined once the ladder has measured. */
+static void expect(session *s, int64_t ceiling)
+{
+    double fill = cost_fill_s(s, ceiling), eighth = cost_fill_s(s, ceiling / 4);
+    s->expected_s = 2 * fill + (s->samples + 1) * eighth + 2 * cost_fill_s(s, 4096) + 6 * s->samples *
+                    cost_decode_s(s, ceiling / 2, 1);
+    if (s->expected_s > s->budget_s)
+        s->expected_s = s->budget_s;
+}
+
+static void advise(session *s)
+{
+    o3_result *r = s->result;
+    char per_token[32];
+    o3_fmt_bytes(per_token, sizeof(per_token), (double)s->probe.cache_bytes_per_token * 1000);
+    if (s->probe.prompt_cache)
+        o3_note(&r->notes, "each new prompt stays in the server's prompt cache: about %s of RAM per 1000 tokens, up to "
+                "8 GiB a runner; set LLAMA_ARG_CACHE_RAM (MiB, 0 = off) for the server where memory is short", per_token);
+    if (s->caps.truncate_flag && !s->caps.refusal_counts)
+        o3_note(&r->notes, "this release names no token counts when it refuses a prompt; lengths were estimated from "
+                "%.2f characters a token, as evaluated prompts gave", s->probe.chars_per_token);
+}
+
+static o3_status measure_all(session *s, o3_err *err)
+{
+    o3_status status = s->request->quick ? stage_quick(s, err) : stage_ceiling(s, err);
+    if (status || s->request->quick)
+        return status;
+    if (s->result->ceiling.proven_tokens <= 0)
+        return O3_OK;
+    expect(s, s->result->ceiling.proven_tokens);
+    status = stage_presets(s, err);
+    return status ? status : stage_baseline(s, err);
+}
+
+static o3_status nothing_proven(session *s, o3_err *err)
+{
+    const o3_ceiling *c = &s->result->ceiling;
+    const o3_trial *last = s->trial_count ? s->trials[s->trial_count - 1] : NULL;
+    if (c->next_kind == O3_STEP_BUDGET || s->partial)
+        return O3_OK; /* best so far: the presets stay predicted, and the notes say why */
+    if (last && last->outcome != O3_OUTCOME_OVER_LIMIT && last->outcome != O3_OUTCOME_OK)
+        return o3_fail(err, O3_E_ENGINE, "no context of %s could be proven: the last trial %s (%s)", s->model->name,
+                       o3_outcome_text(last->outcome), last->reason);
+    return o3_fail(err, O3_E_UNSAFE, "no context of %s stays within the limits here: %s", s->model->name,
+                   last && last->reason[0] ? last->reason : c->next_reason);
+}
+
+static o3_status store_end(session *s, o3_run_state state, o3_err *err)
+{
+    o3_iso_utc(o3_unix_ms(), s->result->finished_at);
+    if (!s->world->store || !s->result->run_id[0])
+        return O3_OK;
+    json_t *json = o3_result_to_json(s->result, s->profile);
+    o3_auto(free) char *text = json_dumps(json, JSON_COMPACT);
+    json_decref(json);
+    return o3_store_run_end(s->world->store, s->result->run_id, state, text ? text : "{}", err);
+}
+
+static o3_status run(session *s, o3_err *err)
+{
+    bool known = false;
+    o3_status status = stage_machine(s, err);
+    if (!status)
+        status = stage_model(s, err);
+    if (!status)
+        status = stage_known(s, &known, err);
+    if (status || known)
+        return status;
+    status = stage_preflight(s, err);
+    if (status)
+        return status;
+    stage_predict(s);
+    expect(s, s->result->preset_count ? s->result->presets[0].knobs.num_ctx : 4096);
+    status = start_monitor(s, err);
+    if (!status)
+        status = measure_all(s, err);
+    if (s->monitor && status != O3_E_UNAVAILABLE) { /* the model was loaded by us */
+        o3_status unloaded = probe_unload(&s->probe, status ? NULL : err);
+        status = status ? status : unloaded;
+    }
+    if (status != O3_E_UNAVAILABLE)
+        stage_restore(s);
+    advise(s);
+    cost_finish(s);
+    bool proven = s->result->ceiling.proven_tokens > 0;
+    if (!status && !proven && !s->request->quick)
+        status = nothing_proven(s, err);
+    s->result->complete = !status && proven && !s->partial;
+    bool done = s->result->complete || (!status && s->request->quick);
+    o3_status stored = store_end(s, done ? O3_RUN_COMPLETE : O3_RUN_PARTIAL, status ? NULL : err);
+    return status ? status : stored;
+}
+
+o3_status o3_optimize(const o3_world *world, const o3_request *request, o3_result *ret_result,
+                      o3_profile *ret_profile, o3_err *err)
+{
+    session *s = session_new(world, request, ret_result, ret_profile);
+    o3_status status = run(s, err);
+    if (status == O3_E_CANCELLED)
+        o3_note(&ret_result->notes, "stopped; %d trials kept; the same command goes on from there", s->trial_count);
+    session_free(s, !ret_profile);
+    return status;
+}
+
+o3_status o3_look(const o3_world *world, o3_profile *ret_profile, o3_engine_caps *ret_caps, o3_err *err)
+{
+    o3_status status = o3_engine_caps_read(world->engine, ret_caps, err);
+    if (status)
+        return status;
+    bool local = o3_engine_is_local(world->engine);
+    int pid = local ? o3_process_listening(world->root, o3_engine_port(world->engine)) : -1;
+    return o3_profile_read(ret_profile, world->root, world->config, pid, local, err);
+}

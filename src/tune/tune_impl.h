@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside of tune/: the session of one `optimize`, and the visit. */
+#ifndef O3_TUNE_IMPL_H
+#define O3_TUNE_IMPL_H
+
+#include "base/base.h"
+#include "monitor/monitor.h"
+#include "o3/preset.h"
+#include "o3/tune.h"
+#include "probe/probe.h"
+#include "search/search.h"
+#include "stats/stats.h"
+
+#define TUNE_BATCH 512          /* num_batch is pinned: unset it would change with num_ctx, and with it the memory */
+#define TUNE_EQUAL_DEPTH 1024   /* tokens at which every row of a run is compared */
+#define TUNE_TRIALS_MAX 48
+#define TUNE_CURVE_MAX 32
+
+typedef struct curve { /* by depth, from the ceiling's ladder */
+    int count;
+    double depth[TUNE_CURVE_MAX], decode_per_s[TUNE_CURVE_MAX];
+    double fill_s[TUNE_CURVE_MAX]; /* engine time to evaluate a prompt of this depth */
+} curve;
+
+typedef struct session {
+    const o3_world *world;
+    const o3_request *request;
+    const o3_config *config;
+    o3_result *result;
+    o3_profile *profile;
+    o3_engine_caps caps;
+    o3_model *model;
+    o3_calibration calibration;
+    o3_monitor *monitor;
+    probe probe;
+    o3_engine_loads others;     /* what was loaded before us */
+    int server_pid;
+    int samples;
+    double budget_s;
+    int64_t started_ns;
+    bool partial;               /* something was left out: not complete */
+    char stage[O3_TEXT_MAX];    /* what is going on, for the live line */
+    double expected_s;          /* of the whole run, refined on the way */
+    int reused;                 /* trials taken from the store */
+    curve curve;
+    int trial_count;
+    o3_trial *trials[TUNE_TRIALS_MAX]; /* finished ones of this run */
+} session;
+
+/* events.c */
+void tune_event(const session *s, o3_event event);
+void tune_say(session *s, o3_event_kind kind, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void tune_progress(session *s);
+double tune_elapsed_s(const session *s);
+double tune_left_s(const session *s); /* of the budget */
+
+/* A visit: one load, in it unique prompts, then one growing prompt with decode samples on the way. */
+typedef struct visit_plan {
+    char purpose[O3_PURPOSE_MAX];
+    o3_knobs knobs;
+    int64_t fresh_tokens;
+    int fresh_count;         /* wanted good samples; 0 none */
+    int64_t rungs[8];        /* ascending */
+    int rung_count;
+    int decode_count[8];     /* decode samples wanted at each rung, the rung's own included */
+    bool fill;               /* the last rung fills the window */
+    search_ceiling *search;  /* asked after the load whether to go on; NULL = go on */
+} visit_plan;
+/* From this run's finished trials if it is there, else measured and stored. O3_OK even if the trial failed. */
+O3_NODISCARD o3_status visit_run(session *s, const visit_plan *plan, const o3_trial **ret_trial, o3_err *err);
+int64_t visit_runner_bytes(const o3_trial *trial); /* peak of the runner's own memory; -1 unknown */
+
+/* cost.c */
+double cost_fill_s(const session *s, int64_t tokens);  /* expected, by curve, calibration or prior */
+double cost_decode_s(const session *s, int64_t depth_tokens, int samples);
+void cost_learn(session *s, const o3_trial *trial);    /* curve and rates from a ladder */
+void cost_finish(session *s);                          /* totals and the lower bound into the result */
+
+/* stages, in their order */
+O3_NODISCARD o3_status stage_machine(session *s, o3_err *err);
+O3_NODISCARD o3_status stage_model(session *s, o3_err *err);
+O3_NODISCARD o3_status stage_known(session *s, bool *ret_known, o3_err *err);
+O3_NODISCARD o3_status stage_preflight(session *s, o3_err *err);
+void stage_predict(session *s);
+O3_NODISCARD o3_status stage_ceiling(session *s, o3_err *err);
+O3_NODISCARD o3_status stage_quick(session *s, o3_err *err);
+O3_NODISCARD o3_status stage_presets(session *s, o3_err *err);
+O3_NODISCARD o3_status stage_baseline(session *s, o3_err *err);
+void stage_restore(session *s); /* loads again what was loaded before */
+
+/* presets.c, shared with the prediction */
+void presets_choose(session *s, int64_t ceiling_tokens);
+/* A row's numbers from the trials that measured it. */
+void presets_take(session *s, o3_preset *row, const o3_trial *const *trials, int count);
+int64_t presets_equal_depth(int64_t num_ctx);
+/* The visit that measures a preset: unique prompts of the category's length, then a growing prompt to the depth all
+ * rows share, half of the window, and (fill) the whole of it. category NULL: the baseline. */
+visit_plan visit_preset_plan(const session *s, o3_knobs knobs, int64_t num_ctx, const o3_category *category, bool fill);
+void visit_add_rung(visit_plan *plan, int64_t depth, int decodes); /* ascending; merges neighbours */
+bool visit_filled(const o3_trial *trial, int64_t num_ctx);
+
+#endif

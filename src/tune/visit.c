@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One visit to one set of knobs. It is the unit of resuming: a finished one is never measured twice in a run. */
+#include "tune_impl.h"
+
+#define DISTURBED_EXTRA 3 /* repeats beyond the wanted samples before disturbed ones are taken as they are */
+
+int64_t visit_runner_bytes(const o3_trial *trial)
+{
+    int64_t most = -1;
+    for (int i = 0; i < trial->peaks.count; i++)
+        if (trial->peaks.pools[i].runner_bytes > most)
+            most = trial->peaks.pools[i].runner_bytes;
+    return most;
+}
+
+static const o3_trial *remember(session *s, const o3_trial *trial)
+{
+    o3_trial *kept = o3_alloc(1, sizeof(*kept));
+    *kept = *trial;
+    if (s->trial_count == TUNE_TRIALS_MAX) /* never reached by a plan of today; the oldest goes */
+        free(s->trials[--s->trial_count]);
+    s->trials[s->trial_count++] = kept;
+    return kept;
+}
+
+static o3_status recall(session *s, const visit_plan *plan, const o3_trial **ret_trial, o3_err *err)
+{
+    *ret_trial = NULL;
+    for (int i = 0; i < s->trial_count; i++)
+        if (!strcmp(s->trials[i]->purpose, plan->purpose) && o3_knobs_equal(&s->trials[i]->asked, &plan->knobs))
+            *ret_trial = s->trials[i];
+    if (*ret_trial || !s->world->store || !s->result->run_id[0])
+        return O3_OK;
+    o3_auto(free) o3_trial *trial = o3_alloc(1, sizeof(*trial));
+    bool found = false;
+    o3_status status = o3_store_trial_find(s->world->store, s->result->run_id, plan->purpose, &plan->knobs, trial,
+                                           &found, err);
+    /* What the server did to us says nothing of the knobs. */
+    static const o3_outcome passing[] = {O3_OUTCOME_SERVER_GONE, O3_OUTCOME_MODEL_GONE, O3_OUTCOME_BUSY};
+    for (int i = 0; i < O3_COUNT(passing); i++)
+        found = found && trial->outcome != passing[i];
+    if (found) {
+        *ret_trial = remember(s, trial);
+        s->reused++;
+    }
+    return status;
+}
+
+void visit_add_rung(visit_plan *plan, int64_t depth, int decodes)
+{
+    int at = plan->rung_count;
+    if (at && depth <= plan->rungs[at - 1] + plan->rungs[at - 1] / 8) {
+        if (decodes > plan->decode_count[at - 1])
+            plan->decode_count[at - 1] = decodes;
+        return;
+    }
+    plan->rungs[at] = depth;
+    plan->decode_count[at] = decodes;
+    plan->rung_count++;
+}
+
+bool visit_filled(const o3_trial *trial, int64_t num_ctx)
+{
+    /* A window counts as filled when prompt and answer leave less than 1 % (or 64 tokens) of it. */
+    int64_t spare = num_ctx / 100 > 64 ? num_ctx / 100 : 64;
+    return trial->fills > 0 && trial->depth_tokens + PROBE_DECODE_TOKENS >= num_ctx - spare;
+}
+
+/* A sample that a rate may be taken from. */
+static bool good(const o3_sample *sample)
+{
+    return sample->outcome == O3_OUTCOME_OK && !sample->disturbed && !sample->warmup;
+}
+
+static int count_good(const o3_trial *trial, int from, bool decode)
+{
+    int count = 0;
+    for (int i = from; i < trial->sample_count; i++)
+        count += good(&trial->samples[i]) &&
+                 !isnan(decode ? trial->samples[i].decode_per_s : trial->samples[i].prefill_per_s);
+    return count;
+}
+
+static o3_status take_fresh(session *s, const visit_plan *plan, o3_trial *trial, o3_err *err)
+{
+    int first = trial->sample_count, most = 2 * plan->fresh_count + DISTURBED_EXTRA;
+    for (int i = 0; i <= most && count_good(trial, first, false) < plan->fresh_count; i++) {
+        if (i > 1 && tune_left_s(s) <= 0)
+            return O3_OK;
+        int before = trial->sample_count;
+        o3_status status = probe_fresh(&s->probe, trial, plan->fresh_tokens, err);
+        if (status || trial->outcome != O3_OUTCOME_OK)
+            return status;
+        /* The first full-size request after a load is the slowest: kept, marked, not averaged. */
+        if (i == 0 && trial->sample_count > before)
+            trial->samples[trial->sample_count - 1].warmup = true;
+    }
+    return O3_OK;
+}
+
+static o3_status take_decodes(session *s, o3_trial *trial, int from, int wanted, o3_err *err)
+{
+    int most = wanted + DISTURBED_EXTRA + wanted / 2;
+    for (int i = 0; i < most && count_good(trial, from, true) < wanted; i++) {
+        if (i && tune_left_s(s) <= 0) /* on a busy machine the repeats alone could take for ever */
+            return O3_OK;
+        o3_status status = probe_again(&s->probe, trial, err);
+        if (status || trial->outcome != O3_OUTCOME_OK)
+            return status;
+    }
+    return O3_OK;
+}
+
+static o3_status take_rungs(session *s, const visit_plan *plan, o3_trial *trial, o3_err *err)
+{
+    for (int i = 0; i < plan->rung_count; i++) {
+        bool fill = plan->fill && i == plan->rung_count - 1;
+        int64_t depth = plan->rungs[i], ahead = depth - s->probe.text_tokens;
+        double price = cost_fill_s(s, depth) - cost_fill_s(s, s->probe.text_tokens);
+        if (ahead <= 0)
+            continue;
+        if (price > tune_left_s(s)) {
+            s->partial = true;
+            trial->outcome = O3_OUTCOME_CANCELLED; /* not a fact about the knobs: a later run tries again */
+            O3_FORMAT(trial->reason, "filling to %lld tokens would take about %.0f s, the budget has %.0f s left",
+                      (long long)depth, price, tune_left_s(s));
+            return O3_OK;
+        }
+        int from = trial->sample_count;
+        o3_status status = probe_grow(&s->probe, trial, depth, fill, err);
+        if (!status && trial->outcome == O3_OUTCOME_OK)
+            status = take_decodes(s, trial, from, plan->decode_count[i], err);
+        if (status || trial->outcome != O3_OUTCOME_OK)
+            return status;
+    }
+    return O3_OK;
+}
+
+static o3_status measure(session *s, const visit_plan *plan, o3_trial *trial, o3_err *err)
+{
+    /* Own texts for each visit, the same when it is repeated. */
+    s->probe.seed = o3_hash(plan->purpose, strlen(plan->purpose),
+                            s->request->seed * 31 + (uint64_t)(uint32_t)plan->knobs.num_ctx);
+    s->probe.texts = 0;
+    o3_status status = probe_load(&s->probe, trial, err);
+    if (status || trial->outcome != O3_OUTCOME_OK)
+        return status;
+    if (s->monitor) {
+        o3_clock_real.sleep_ns(NULL, 250 * O3_NS_PER_MS); /* two ticks that see the loaded runner */
+        monitor_peaks(s->monitor, &trial->peaks);
+    }
+    if (plan->search && !search_ceiling_loaded(plan->search, trial->outcome, trial->reason, visit_runner_bytes(trial)))
+        return O3_OK;
+    if (plan->fresh_count)
+        status = take_fresh(s, plan, trial, err);
+    if (!status && trial->outcome == O3_OUTCOME_OK)
+        status = take_rungs(s, plan, trial, err);
+    return status;
+}
+
+static o3_status finish(session *s, o3_trial *trial, o3_status status, o3_err *err)
+{
+    if (s->monitor && trial->outcome != O3_OUTCOME_OVER_LIMIT)
+        monitor_peaks(s->monitor, &trial->peaks);
+    if (status == O3_OK && trial->outcome == O3_OUTCOME_NONE)
+        trial->outcome = O3_OUTCOME_OK;
+    o3_status stored = s->world->store ? o3_store_trial_end(s->world->store, trial, status ? NULL : err) : O3_OK;
+    tune_event(s, (o3_event){.kind = O3_EVENT_TRIAL, .trial = trial, .done_frac = NAN, .left_s = NAN});
+    return status ? status : stored;
+}
+
+o3_status visit_run(session *s, const visit_plan *plan, const o3_trial **ret_trial, o3_err *err)
+{
+    o3_status status = recall(s, plan, ret_trial, err);
+    if (status)
+        return status;
+    if (*ret_trial) {
+        const o3_trial *old = *ret_trial;
+        /* What was decided after its load is seen from what it went on to do. */
+        if (plan->search)
+            search_ceiling_loaded(plan->search, old->loads && old->sample_count ? O3_OUTCOME_OK : old->outcome,
+                                  old->reason, old->sample_count ? -1 : visit_runner_bytes(old));
+        return O3_OK;
+    }
+    o3_auto(free) o3_trial *trial = o3_alloc(1, sizeof(*trial));
+    *trial = (o3_trial){.asked = plan->knobs, .in_force = O3_KNOBS_DEFAULT, .size_bytes = -1, .size_vram_bytes = -1,
+                        .predicted_bytes = -1, .started_unix_ms = o3_unix_ms()};
+    O3_COPY(trial->purpose, plan->purpose);
+    if (plan->knobs.num_ctx != O3_UNSET) {
+        o3_estimate e;
+        o3_predict(&e, s->profile, s->model, &plan->knobs, 1, &s->calibration);
+        trial->predicted_bytes = (int64_t)(e.weights_bytes.mid + e.kv_bytes.mid + e.state_bytes.mid +
+                                           e.compute_bytes.mid + e.output_bytes.mid);
+    }
+    if (s->world->store)
+        status = o3_store_trial_begin(s->world->store, s->result->run_id, trial, err);
+    if (status)
+        return status;
+    int64_t start = o3_now_ns();
+    status = measure(s, plan, trial, err);
+    trial->wall_ns = o3_now_ns() - start;
+    status = finish(s, trial, status, err);
+    if (!status)
+        *ret_trial = remember(s, trial);
+    return status;
+}
