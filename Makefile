@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-# A thin front of Meson: `make` builds build/o3, `make test` runs every test.
+# A thin front of Meson: `make` builds build/o3, `make test` runs every test (ARGS=--unit: the quick ones).
 BUILD ?= build
 MESON_ARGS ?=
 PYTHON ?= python3
+ARGS ?=
 C_FILES = $(shell find src include tests -name '*.[ch]' 2>/dev/null)
 
 .PHONY: all test proof bench lint fuzz install fmt docs asan clean help
@@ -11,19 +12,19 @@ all: $(BUILD)/build.ninja
 	ninja -C $(BUILD)
 
 $(BUILD)/build.ninja:
-	meson setup $(BUILD) --buildtype=debugoptimized $(MESON_ARGS)
+	meson setup $(BUILD) $(MESON_ARGS)
 
 test: all            ## unit and integration tests; ends with N passed, N failed, N skipped
-	$(PYTHON) tests/run
+	$(PYTHON) tests/run $(ARGS)
 
 proof: all           ## the long acceptance on the real engine; writes docs/measured.md
-	tests/proof
+	tests/proof $(ARGS)
 
 bench: all           ## the performance table
-	tests/bench
+	tests/bench $(ARGS)
 
 fuzz:                ## fuzz the parsers
-	tests/fuzz/run
+	tests/fuzz/run $(ARGS)
 
 lint:                ## style, includes against ARCHITECTURE.md, texts
 	tools/lint

@@ -46,6 +46,7 @@ typedef struct cli_command {
     const char *details; /* paragraphs; NULL if none */
     const char *example; /* a line to copy; NULL if none */
     const cli_flag *flags; /* ends with name NULL */
+    bool orderly;          /* Ctrl-C sets the cancel token and waits; else it ends the process at once */
     /* Its status is the exit status; what it says in `err` is printed unless it is empty. */
     o3_status (*run)(const cli_call *call, o3_err *err);
 } cli_command;
@@ -92,7 +93,8 @@ O3_NODISCARD o3_status cli_open_store(cli_session *session, o3_err *err);
 o3_world cli_world(cli_session *session);
 const char *cli_host(const cli_call *call); /* never NULL */
 
-/* The newest stored result of `model` ("NAME" also finds "NAME:latest"); ret_json (may be NULL) is the whole document. */
+/* The newest stored result of `model` ("NAME" also finds "NAME:latest"); ret_json (may be NULL) is the whole
+ * document. */
 O3_NODISCARD o3_status cli_result(cli_session *session, const char *model, o3_result *ret_result, json_t **ret_json,
                                   o3_err *err);
 /* Models with a stored result, newest first, each once; returns the count. O3_E_NOT_FOUND if there is none. */
@@ -103,7 +105,8 @@ typedef struct cli_models {
 } cli_models;
 O3_NODISCARD o3_status cli_models_read(cli_session *session, cli_models *ret_models, o3_err *err);
 /* The preset of that name, or O3_E_NOT_FOUND with the nearest one. */
-O3_NODISCARD o3_status cli_preset(const o3_result *result, const char *name, const o3_preset **ret_preset, o3_err *err);
+O3_NODISCARD o3_status cli_preset(const o3_result *result, const char *name, const o3_preset **ret_preset,
+                                  o3_err *err);
 
 /* terminal.c: the talk. A label, then words; on a terminal the last line may live. */
 typedef struct cli_terminal cli_terminal;

@@ -33,15 +33,17 @@ static void print_applied(const cli_call *call, const o3_result *result, const o
 {
     char knobs[256] = "";
     if (call->options.json) {
-        cli_print_json(json_pack("{s:i, s:s, s:s, s:s, s:b, s:o}", "schema", O3_SCHEMA, "model", result->model, "preset",
-                                 preset->name, "name", name, "proven", preset->proven, "in_force", in_force_json(runner)));
+        cli_print_json(json_pack("{s:i, s:s, s:s, s:s, s:b, s:o}", "schema", O3_SCHEMA, "model", result->model,
+                                 "preset", preset->name, "name", name, "proven", preset->proven, "in_force",
+                                 in_force_json(runner)));
         return;
     }
     for (const o3_knob_field *field = o3_knob_fields; field->name; field++) {
         int32_t value = o3_knob_get(&runner->in_force, field);
         size_t len = strlen(knobs);
         if (value != O3_UNSET && field->boolean)
-            o3_format(knobs + len, sizeof(knobs) - len, "%s%s %s", len ? ", " : "", field->name, value ? "true" : "false");
+            o3_format(knobs + len, sizeof(knobs) - len, "%s%s %s", len ? ", " : "", field->name,
+                      value ? "true" : "false");
         else if (value != O3_UNSET)
             o3_format(knobs + len, sizeof(knobs) - len, "%s%s %d", len ? ", " : "", field->name, value);
     }

@@ -29,6 +29,14 @@ static void add_name(listing *l, const char *path)
         l->names[l->name_count++] = o3_strdup(path);
 }
 
+/* Numbers, truth values and lists as such; an unset one is null. */
+static json_t *value_json(const o3_option *option, const char *value)
+{
+    bool text = option->type == O3_OPT_TEXT || option->type == O3_OPT_CHOICE || option->type == O3_OPT_IGNORED;
+    json_t *json = text ? json_string(value) : json_loads(value, JSON_DECODE_ANY, NULL);
+    return json ? json : *value ? json_string(value) : json_null();
+}
+
 static void show_option(void *ctx, const o3_option *option, const char *path, const char *value, const char *origin)
 {
     listing *l = ctx;
@@ -42,16 +50,16 @@ static void show_option(void *ctx, const o3_option *option, const char *path, co
     }
     l->shown++;
     if (l->list) {
-        json_t *text = json_string(value);
         json_array_append_new(l->list, json_pack("{s:s, s:o, s:s, s:s?, s:s, s:s?}", "key", path, "value",
-                                                 text ? text : json_null(), "origin", built_in ? "built-in" : origin,
+                                                 value_json(option, value), "origin", built_in ? "built-in" : origin,
                                                  "unit", option->unit && *option->unit ? option->unit : NULL, "served",
                                                  served_text[option->served], "help", option->help));
         return;
     }
-    printf("%s: %s%s%s", path, *value ? value : "\"\"", option->unit && *option->unit ? " " : "",
-           option->unit ? option->unit : "");
-    printf("   [%s]\n", built_in ? "built-in" : origin);
+    bool unset = !*value || !strcmp(value, "null");
+    const char *unit = !unset && option->unit ? option->unit : "";
+    printf("%s: %s%s%s   [%s]\n", path, unset ? "unset" : value, *unit ? " " : "", unit,
+           built_in ? "built-in" : origin);
     if (option->served != O3_SERVED_NOW || l->key)
         printf("    %s%s\n", option->served == O3_SERVED_LATER ? "not in this release: " : "", option->help);
 }
@@ -98,48 +106,64 @@ o3_status cmd_config_show(const cli_call *call, o3_err *err)
 }
 
 typedef struct tally {
-    int set, idle;
-    json_t *later; /* keys that were set and that this release does not serve */
+    int set;          /* keys that the file or the environment names */
+    json_t *built_in; /* path: value; NULL while they are collected */
+    json_t *idle;     /* keys that were changed and on which this release does not act */
 } tally;
 
+static void keep_value(void *ctx, const o3_option *option, const char *path, const char *value, const char *origin)
+{
+    (void)option;
+    (void)origin;
+    json_object_set_new(ctx, path, json_string(value));
+}
+
+/* A key that repeats the built-in value is no wish that goes unheard. */
 static void count_option(void *ctx, const o3_option *option, const char *path, const char *value, const char *origin)
 {
     tally *t = ctx;
-    (void)value;
     if (!origin || !strcmp(origin, "built-in"))
         return;
     t->set++;
-    if (option->served == O3_SERVED_NOW)
+    const char *usual = json_string_value(json_object_get(t->built_in, path));
+    if (option->served == O3_SERVED_NOW || (usual && !strcmp(usual, value)))
         return;
-    t->idle++;
-    json_array_append_new(t->later, json_pack("{s:s, s:s, s:s, s:s?}", "key", path, "origin", origin, "served",
-                                              served_text[option->served], "help", option->help));
+    json_array_append_new(t->idle, json_pack("{s:s, s:s, s:s, s:s?}", "key", path, "origin", origin, "served",
+                                             served_text[option->served], "help", option->help));
+}
+
+static void print_check(const cli_session *session, const tally *t)
+{
+    size_t i;
+    json_t *row;
+    printf("%s: good; %d key%s set%s\n", session->config.source, t->set, t->set == 1 ? "" : "s",
+           json_array_size(t->idle) ? "; this release does not act on" : "");
+    json_array_foreach(t->idle, i, row)
+        printf("  %s: %s: %s\n", json_string_value(json_object_get(row, "origin")),
+               json_string_value(json_object_get(row, "key")), json_string_value(json_object_get(row, "help")));
 }
 
 o3_status cmd_config_check(const cli_call *call, o3_err *err)
 {
     o3_auto(cli_session) cli_session *session = cli_session_new(call);
-    tally t = {0};
+    o3_auto(free) o3_config *built_in = o3_alloc(1, sizeof(*built_in));
     cli_call with_file = *call;
-    size_t i;
-    json_t *row;
     if (call->count)
         with_file.options.config = call->words[0];
     session->call = &with_file;
     o3_status status = cli_open_config(session, err);
     if (status)
         return status;
-    t.later = json_array();
+    tally t = {.built_in = json_object(), .idle = json_array()};
+    o3_config_defaults(built_in);
+    o3_config_each(built_in, NULL, keep_value, t.built_in);
     o3_config_each(&session->config, session->origins, count_option, &t);
-    if (call->options.json) {
-        cli_print_json(json_pack("{s:i, s:s, s:b, s:i, s:o}", "schema", O3_SCHEMA, "source", session->config.source, "ok", 1,
-                                 "set", t.set, "not_served", t.later));
-        return O3_OK;
-    }
-    printf("%s: good; %d key%s set\n", session->config.source, t.set, t.set == 1 ? "" : "s");
-    json_array_foreach(t.later, i, row)
-        printf("  %s: %s: %s\n", json_string_value(json_object_get(row, "origin")),
-               json_string_value(json_object_get(row, "key")), json_string_value(json_object_get(row, "help")));
-    json_decref(t.later);
+    if (call->options.json)
+        cli_print_json(json_pack("{s:i, s:s, s:b, s:i, s:O}", "schema", O3_SCHEMA, "source", session->config.source,
+                                 "ok", 1, "set", t.set, "not_served", t.idle));
+    else
+        print_check(session, &t);
+    json_decref(t.built_in);
+    json_decref(t.idle);
     return O3_OK;
 }

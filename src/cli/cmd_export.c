@@ -31,7 +31,8 @@ static o3_status write_file(const char *path, const char *text, bool force, o3_e
 {
     char beside[4096];
     if (strlen(path) > sizeof(beside) - 16)
-        return o3_fail(err, O3_E_LIMIT, "the file name has %zu bytes, at most %zu go", strlen(path), sizeof(beside) - 16);
+        return o3_fail(err, O3_E_LIMIT, "the file name has %zu bytes, at most %zu go", strlen(path),
+                       sizeof(beside) - 16);
     O3_FORMAT(beside, "%s.XXXXXX", path);
     if (!force && !access(path, F_OK))
         return o3_fail(err, O3_E_USAGE, "%s is there already; --force overwrites it", path);
@@ -97,8 +98,9 @@ o3_status cmd_export(const cli_call *call, o3_err *err)
         fprintf(stderr, "%s written\n", path);
     }
     if (call->options.json)
-        cli_print_json(json_pack("{s:i, s:s, s:s, s:s?, s:s?, s:s}", "schema", O3_SCHEMA, "model", result->model, "format",
-                                 exporter->name, "preset", preset ? preset->name : NULL, "output", path, "text", text));
+        cli_print_json(json_pack("{s:i, s:s, s:s, s:s?, s:s?, s:s}", "schema", O3_SCHEMA, "model", result->model,
+                                 "format", exporter->name, "preset", preset ? preset->name : NULL, "output", path,
+                                 "text", text));
     else if (!path || !strcmp(path, "-"))
         fputs(text, stdout);
     return O3_OK;

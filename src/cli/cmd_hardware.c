@@ -17,7 +17,7 @@ o3_status cmd_hardware(const cli_call *call, o3_err *err)
     if (status == O3_E_UNAVAILABLE || status == O3_E_PROTOCOL) {
         /* Without a server the machine is still worth a look; the limits are then those of this process. */
         caps = (o3_engine_caps){.version = ""};
-        status = o3_profile_read(profile, "/", &session->config, -1, false, err);
+        status = o3_profile_read(profile, "/", &session->config, -1, o3_engine_is_local(session->engine), err);
         o3_note(&profile->notes, "no Ollama answers at %s: limits and usable cores are those of this process",
                 cli_host(call));
     }

@@ -28,7 +28,8 @@ static void print_flag(FILE *out, const cli_flag *flag)
 
 void cli_help_command(FILE *out, const cli_command *command)
 {
-    fprintf(out, "o3 %s%s%s [options]: %s\n", command->name, *command->args ? " " : "", command->args, command->help);
+    fprintf(out, "o3 %s%s%s [options]\n  %s\n", command->name, *command->args ? " " : "", command->args,
+            command->help);
     if (command->details) {
         /* Paragraphs are kept with short lines in the table; here they flow to 80 columns. */
         int column = 0;
@@ -65,9 +66,9 @@ void cli_help_all(FILE *out)
             fprintf(out, "  %-27s%s\n", left, command->help);
     }
     fprintf(out, "\no3 help COMMAND shows the options of one. Begin with: o3 optimize MODEL\n"
-                 "Every command has --json. Exit status: 0 done, 1 internal or file error, 2 usage or\n"
-                 "configuration, 3 not found, 4 server unreachable, 5 a finding, 6 stopped by a safety\n"
-                 "limit, 7 interrupted with results kept, 8 not possible here.\n");
+                 "Every command but help has --json. Exit status: 0 done, 1 internal or file\n"
+                 "error, 2 usage or configuration, 3 not found, 4 server unreachable, 5 a finding,\n"
+                 "6 stopped by a safety limit, 7 interrupted, results kept, 8 not possible here.\n");
 }
 
 o3_status cmd_help(const cli_call *call, o3_err *err)

@@ -23,8 +23,9 @@ static json_t *row_json(const o3_run_row *row)
 {
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:i, s:o}", "id", row->id, "model", row->model, "digest",
                      row->model_digest, "engine_version", row->engine_version, "state", states[row->state],
-                     "started_at", time_json(row->started_unix_ms), "ended_at", time_json(row->ended_unix_ms), "trials",
-                     row->trials, "proven_tokens", row->proven_tokens < 0 ? json_null() : json_integer(row->proven_tokens));
+                     "started_at", time_json(row->started_unix_ms), "ended_at", time_json(row->ended_unix_ms),
+                     "trials", row->trials, "proven_tokens",
+                     row->proven_tokens < 0 ? json_null() : json_integer(row->proven_tokens));
 }
 
 static void row_cells(char (*cells)[64], const o3_run_row *row)
@@ -177,7 +178,7 @@ o3_status cmd_history_show(const cli_call *call, o3_err *err)
     if (!w.list) {
         char started[32];
         cli_time_text(started, sizeof(started), row.started_unix_ms);
-        printf("run %s · %s · Ollama %s · %s · %s\n", row.id, row.model,
+        printf("run %.12s · %s · Ollama %s · %s · %s\n", row.id, row.model,
                *row.engine_version ? row.engine_version : "unknown", started, states[row.state]);
     }
     status = o3_store_trials(session->store, row.id, print_trial, &w, err);

@@ -10,7 +10,7 @@ typedef struct talk {
     const char *url;
     bool verbose;
     char stage[32];
-    int trials; /* that ended and count */
+    int trials, samples; /* kept by this call */
 } talk;
 
 static void say_machine(talk *t, const o3_event *event)
@@ -29,8 +29,8 @@ static void say_machine(talk *t, const o3_event *event)
                   strcmp(pool->name, "ram") ? pool->name : "RAM", ram, pool->limit_frac * 100, safe);
     }
     O3_FORMAT(line, "o3 " O3_VERSION " · Ollama %s at %.150s · %.3g usable core%s%s",
-              event->caps && *event->caps->version ? event->caps->version : "(version unknown)", host ? host + 3 : t->url,
-              p->usable_cpus, p->usable_cpus == 1 ? "" : "s", pools);
+              event->caps && *event->caps->version ? event->caps->version : "(version unknown)",
+              host ? host + 3 : t->url, p->usable_cpus, p->usable_cpus == 1 ? "" : "s", pools);
     cli_terminal_line(t->terminal, "", line);
 }
 
@@ -42,18 +42,30 @@ static void range_text(char *dst, size_t size, const o3_range *r, const char *un
         o3_copy(dst, size, "unknown");
 }
 
+/* "312..330" where both ends have the unit that the reader has just seen. */
+static void byte_range(char *dst, size_t size, const o3_range *bytes)
+{
+    char low[32], mid[32], high[32];
+    o3_fmt_bytes(low, sizeof(low), bytes->low);
+    o3_fmt_bytes(mid, sizeof(mid), bytes->mid);
+    o3_fmt_bytes(high, sizeof(high), bytes->high);
+    char *a = strchr(low, ' '), *b = strchr(mid, ' '), *c = strchr(high, ' ');
+    if (a && b && c && !strcmp(a, b) && !strcmp(b, c))
+        *a = *c = '\0';
+    o3_format(dst, size, "%s..%s", low, high);
+}
+
 static void say_predicted(talk *t, const o3_event *event)
 {
-    char need[32], low[32], high[32], prefill[64], decode[64], line[512] = "";
+    char need[32], range[80], prefill[64], decode[64], line[512] = "";
     const o3_estimate *e = event->estimate;
     if (e) {
         o3_fmt_bytes(need, sizeof(need), e->total_bytes.mid);
-        o3_fmt_bytes(low, sizeof(low), e->total_bytes.low);
-        o3_fmt_bytes(high, sizeof(high), e->total_bytes.high);
+        byte_range(range, sizeof(range), &e->total_bytes);
         range_text(prefill, sizeof(prefill), &e->prefill_per_s, "/s");
         range_text(decode, sizeof(decode), &e->decode_full_per_s, "/s");
-        O3_FORMAT(line, "%d tokens need %s (%s..%s) · prefill %s · decode %s at full window", e->knobs.num_ctx, need, low,
-                  high, prefill, decode);
+        O3_FORMAT(line, "%d tokens need %s (%s) · prefill %s · decode %s at full window", e->knobs.num_ctx, need,
+                  range, prefill, decode);
         cli_terminal_line(t->terminal, "Predicted", line);
     }
     if (!event->result || !event->result->preset_count)
@@ -79,7 +91,7 @@ static void say_progress(talk *t, const char *text, const o3_event *event)
         O3_FORMAT(label, "%.*s", (int)(colon - text), text);
         text = colon + 2;
     }
-    cli_terminal_progress(t->terminal, label, text, event->done_frac, event->left_s);
+    cli_terminal_progress(t->terminal, label, strcmp(text, label) ? text : "", event->done_frac, event->left_s);
 }
 
 static void say_trial(talk *t, const o3_event *event)
@@ -132,6 +144,7 @@ static void on_event(void *ctx, const o3_event *event)
         say_trial(t, event);
         break;
     case O3_EVENT_SAMPLE:
+        t->samples++;
         break;
     case O3_EVENT_PULL:
         cli_terminal_progress(t->terminal, "Pull", text, event->done_frac, NAN);
@@ -175,7 +188,9 @@ static void say_known(cli_terminal *terminal, const o3_result *result)
     if (!result->known)
         return;
     age_text(age, sizeof(age), result->finished_at);
-    O3_FORMAT(line, "Known: optimised%s on this machine, same engine and model. (o3 optimize --force measures again)", age);
+    O3_FORMAT(line,
+              "Known: optimised%s on this machine, same engine and model. (o3 optimize --force measures again)",
+              age);
     cli_terminal_line(terminal, "", line);
 }
 
@@ -245,6 +260,15 @@ static void print_answer(const cli_call *call, const o3_result *result, const o3
     fputs(summary, stdout);
 }
 
+static void say_stopped(const talk *t)
+{
+    if (t->trials || t->samples)
+        fprintf(stderr, "stopped; %d trial%s and %d sample%s kept · the same command goes on from there\n", t->trials,
+                t->trials == 1 ? "" : "s", t->samples, t->samples == 1 ? "" : "s");
+    else
+        fprintf(stderr, "stopped; nothing was measured yet · the same command starts again\n");
+}
+
 o3_status cmd_optimize(const cli_call *call, o3_err *err)
 {
     o3_auto(cli_session) cli_session *session = cli_session_new(call);
@@ -277,9 +301,7 @@ o3_status cmd_optimize(const cli_call *call, o3_err *err)
     if (!status || result->ceiling.proven_tokens > 0 || result->ceiling.allocated_tokens > 0)
         print_answer(call, result, profile);
     if (status == O3_E_CANCELLED) {
-        fflush(stdout);
-        fprintf(stderr, "stopped; %d trial%s kept · the same command goes on from there\n", t.trials,
-                t.trials == 1 ? "" : "s");
+        say_stopped(&t);
         if (err)
             err->message[0] = '\0';
     }

@@ -4,8 +4,8 @@
 
 static void print_head(const o3_result *result)
 {
-    printf("%s%s%s%s%s\n", result->model, *result->engine_version ? " · Ollama " : "", result->engine_version,
-           strlen(result->finished_at) >= 10 ? " · " : "", strlen(result->finished_at) >= 10 ? result->finished_at : "");
+    printf("%s%s%s%s%.10s\n", result->model, *result->engine_version ? " · Ollama " : "", result->engine_version,
+           *result->finished_at ? " · " : "", result->finished_at);
 }
 
 /* One model: as a block of the list. The stored document is printed whole in JSON, its profile too. */
@@ -55,17 +55,17 @@ o3_status cmd_preset_list(const cli_call *call, o3_err *err)
 static void print_preset(const cli_call *call, const o3_result *result, const o3_preset *preset, const json_t *json)
 {
     if (call->options.json) {
-        cli_print_json(json_pack("{s:i, s:O, s:O, s:O, s:O}", "schema", O3_SCHEMA, "model", json_object_get(json, "model"),
-                                 "run_id", json_object_get(json, "run_id"), "finished_at",
-                                 json_object_get(json, "finished_at"), "preset",
+        cli_print_json(json_pack("{s:i, s:O, s:O, s:O, s:O}", "schema", O3_SCHEMA, "model",
+                                 json_object_get(json, "model"), "run_id", json_object_get(json, "run_id"),
+                                 "finished_at", json_object_get(json, "finished_at"), "preset",
                                  json_object_get(json_object_get(json, "presets"), preset->name)));
         return;
     }
     print_head(result);
     o3_auto(free) char *detail = o3_preset_detail(preset, cli_colour());
     fputs(detail, stdout);
-    printf("use it: o3 apply %s %s   ·   o3 export %s modelfile --preset %s\n", result->model, preset->name, result->model,
-           preset->name);
+    printf("Next: o3 apply %s %s\n      o3 export %s modelfile --preset %s\n", result->model, preset->name,
+           result->model, preset->name);
 }
 
 o3_status cmd_preset_show(const cli_call *call, o3_err *err)

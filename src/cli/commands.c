@@ -2,16 +2,19 @@
 /* The command table: what --help, the manual page, the completion and the dispatcher read. */
 #include "cli.h"
 
-#define AT(member, type) (offsetof(cli_options, member) * sizeof(char[_Generic(&((cli_options *)0)->member, type *: 1)]))
-#define SWITCH(flag_name, member, words) {.name = (flag_name), .type = CLI_SWITCH, .offset = AT(member, bool), .help = (words)}
-#define TEXT(flag_name, member, what, words)                                                                          \
+#define AT(member, type)                                                                                    \
+    (offsetof(cli_options, member) * sizeof(char[_Generic(&((cli_options *)0)->member, type *: 1)]))
+#define SWITCH(flag_name, member, words)                                                                    \
+    {.name = (flag_name), .type = CLI_SWITCH, .offset = AT(member, bool), .help = (words)}
+#define TEXT(flag_name, member, what, words)                                                                \
     {.name = (flag_name), .type = CLI_TEXT, .offset = AT(member, const char *), .value = (what), .help = (words)}
-#define NUMBER(flag_name, member, low, high, words)                                                                   \
-    {.name = (flag_name), .type = CLI_NUMBER, .offset = AT(member, int64_t), .min = (low), .max = (high), .value = "N",  \
-     .help = (words)}
+#define NUMBER(flag_name, member, low, high, words)                                                         \
+    {.name = (flag_name), .type = CLI_NUMBER, .offset = AT(member, int64_t), .min = (low), .max = (high),   \
+     .value = "N", .help = (words)}
 #define HELP {.name = "help", .letter = 'h', .type = CLI_SWITCH, .offset = AT(help, bool), .help = "this text"}
 #define JSON SWITCH("json", json, "the answer as JSON (docs/schema) on stdout")
-#define VERBOSE(words) {.name = "verbose", .letter = 'v', .type = CLI_SWITCH, .offset = AT(verbose, bool), .help = (words)}
+#define VERBOSE(words)                                                                                      \
+    {.name = "verbose", .letter = 'v', .type = CLI_SWITCH, .offset = AT(verbose, bool), .help = (words)}
 #define HOST TEXT("host", host, "URL", "the server; default: $OLLAMA_HOST, else 127.0.0.1:11434")
 #define CONFIG TEXT("config", config, "FILE", "default: ./o3_ai_config.yaml, $XDG_CONFIG_HOME/o3/, else built in")
 #define LEGACY TEXT("legacy", legacy, "FILE", "an old o3_config.py, read before the YAML")
@@ -51,51 +54,111 @@ static const cli_flag export_flags[] = {
 static const cli_flag history_flags[] = {JSON, HELP, END};
 static const cli_flag history_show_flags[] = {JSON, VERBOSE("each sample of each trial"), HELP, END};
 static const cli_flag config_show_flags[] = {
-    SWITCH("all", all, "also keys that a later release serves or that something replaced"), CONFIG, LEGACY, JSON, HELP, END,
+    SWITCH("all", all, "also keys that a later release serves or that something replaced"),
+    CONFIG,
+    LEGACY,
+    JSON,
+    HELP,
+    END,
 };
 static const cli_flag config_check_flags[] = {LEGACY, JSON, HELP, END};
 static const cli_flag hardware_flags[] = {HOST, CONFIG, LEGACY, JSON, HELP, END};
 static const cli_flag help_flags[] = {HELP, END};
 
 const cli_command cli_commands[] = {
-    {.name = "optimize", .args = "MODEL", .args_min = 0, .args_max = 1, .flags = optimize_flags, .run = cmd_optimize,
+    {.name = "optimize",
+     .args = "MODEL",
+     .args_min = 0,
+     .args_max = 1,
+     .flags = optimize_flags,
+     .run = cmd_optimize,
+     .orderly = true,
      .help = "prove the largest safe context and measure presets",
-     .details = "Loads MODEL with growing prompts until its largest context on this machine is proven: a prompt that fills\n"
-                "the window is evaluated whole, twice, below every memory limit. Then measures the presets against\n"
-                "Ollama's defaults. Every sample is kept at once: after Ctrl-C the same command goes on from there, and\n"
-                "a known model on a known machine is answered from the store without a load.",
+     .details = "Loads MODEL with growing prompts until its largest context on this machine is proven: a prompt\n"
+                "that fills the window is evaluated whole, twice, below every memory limit. Then measures the\n"
+                "presets against Ollama's defaults. Every sample is kept at once: after Ctrl-C the same command\n"
+                "goes on from there, and a known model on a known machine is answered from the store without a\n"
+                "load.",
      .example = "o3 optimize smollm2:135m --budget 15m"},
-    {.name = "preset list", .args = "[MODEL]", .args_max = 1, .flags = preset_flags, .run = cmd_preset_list,
+    {.name = "preset list",
+     .args = "[MODEL]",
+     .args_max = 1,
+     .flags = preset_flags,
+     .run = cmd_preset_list,
      .help = "stored presets of one model or of all",
      .example = "o3 preset list"},
-    {.name = "preset show", .args = "MODEL [NAME]", .args_min = 1, .args_max = 2, .flags = show_flags,
-     .run = cmd_preset_show, .help = "one preset with everything known of it, or the whole summary",
+    {.name = "preset show",
+     .args = "MODEL [NAME]",
+     .args_min = 1,
+     .args_max = 2,
+     .flags = show_flags,
+     .run = cmd_preset_show,
+     .help = "one preset in full, or the model's summary",
      .example = "o3 preset show smollm2:135m max_context"},
-    {.name = "apply", .args = "[MODEL] PRESET", .args_min = 1, .args_max = 2, .flags = apply_flags, .run = cmd_apply,
-     .help = "make a model on the server that has a preset's settings",
-     .details = "Makes MODEL-o3-PRESET (no copy of the weights), loads it and reads back from its runner that each setting\n"
-                "is in force. MODEL may be left out where only one model has results.",
+    {.name = "apply",
+     .args = "[MODEL] PRESET",
+     .args_min = 1,
+     .args_max = 2,
+     .flags = apply_flags,
+     .run = cmd_apply,
+     .orderly = true,
+     .help = "make a model on the server with a preset's settings",
+     .details = "Makes MODEL-o3-PRESET (no copy of the weights), loads it and reads back from its runner that\n"
+                "each setting is in force. MODEL may be left out where only one model has results.",
      .example = "o3 apply smollm2:135m max_context"},
-    {.name = "export", .args = "MODEL yaml|json|modelfile", .args_min = 2, .args_max = 2, .flags = export_flags,
-     .run = cmd_export, .help = "presets as a file that a server or a client reads",
+    {.name = "export",
+     .args = "MODEL yaml|json|modelfile",
+     .args_min = 2,
+     .args_max = 2,
+     .flags = export_flags,
+     .run = cmd_export,
+     .help = "presets as a file that a server or a client reads",
      .details = "Only settings that Ollama really reads are written, with the run and the evidence beside them.",
      .example = "o3 export smollm2:135m modelfile --preset balanced --output Modelfile"},
-    {.name = "history", .args = "[MODEL]", .args_max = 1, .flags = history_flags, .run = cmd_history,
-     .help = "runs so far, newest first", .example = "o3 history smollm2:135m"},
-    {.name = "history show", .args = "RUN", .args_min = 1, .args_max = 1, .flags = history_show_flags,
-     .run = cmd_history_show, .help = "the trials of one run; the start of its id is enough",
+    {.name = "history",
+     .args = "[MODEL]",
+     .args_max = 1,
+     .flags = history_flags,
+     .run = cmd_history,
+     .help = "runs so far, newest first",
+     .example = "o3 history smollm2:135m"},
+    {.name = "history show",
+     .args = "RUN",
+     .args_min = 1,
+     .args_max = 1,
+     .flags = history_show_flags,
+     .run = cmd_history_show,
+     .help = "the trials of one run; the start of its id will do",
      .example = "o3 history show 7d1f --verbose"},
-    {.name = "config show", .args = "[KEY]", .args_max = 1, .flags = config_show_flags, .run = cmd_config_show,
+    {.name = "config show",
+     .args = "[KEY]",
+     .args_max = 1,
+     .flags = config_show_flags,
+     .run = cmd_config_show,
      .help = "each option with its value and where it came from",
-     .details = "KEY is one option or the beginning of some (objectives). Without --all only options that this release\n"
-                "serves, or that you set, are shown.",
+     .details = "KEY is one option or the beginning of some (objectives). Without --all only options that this\n"
+                "release serves, or that you set, are shown.",
      .example = "o3 config show objectives"},
-    {.name = "config check", .args = "[FILE]", .args_max = 1, .flags = config_check_flags, .run = cmd_config_check,
-     .help = "read a configuration and say what is wrong with it", .example = "o3 config check o3_ai_config.yaml"},
-    {.name = "hardware", .args = "", .flags = hardware_flags, .run = cmd_hardware,
-     .help = "what O3 sees of this machine and may use of it", .example = "o3 hardware --json"},
-    {.name = "help", .args = "[COMMAND]", .args_max = 2, .flags = help_flags, .run = cmd_help,
-     .help = "this list, or the options of one command", .example = "o3 help optimize"},
+    {.name = "config check",
+     .args = "[FILE]",
+     .args_max = 1,
+     .flags = config_check_flags,
+     .run = cmd_config_check,
+     .help = "read a configuration and say what is wrong with it",
+     .example = "o3 config check o3_ai_config.yaml"},
+    {.name = "hardware",
+     .args = "",
+     .flags = hardware_flags,
+     .run = cmd_hardware,
+     .help = "what O3 sees of this machine and may use of it",
+     .example = "o3 hardware --json"},
+    {.name = "help",
+     .args = "[COMMAND]",
+     .args_max = 2,
+     .flags = help_flags,
+     .run = cmd_help,
+     .help = "this list, or the options of one command",
+     .example = "o3 help optimize"},
     {.name = NULL},
 };
 

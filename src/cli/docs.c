@@ -61,11 +61,14 @@ static void write_man(FILE *out)
     static const char *const texts[][2] = {
         {"EXIT STATUS",
          "0 done, also with a best-so-far answer that says so; 1 internal or file error; 2 usage, configuration or "
-         "oversized input; 3 not found; 4 server unreachable, busy or no Ollama; 5 a gate or finding; 6 stopped by a "
-         "safety limit with nothing proven; 7 interrupted, results kept; 8 not possible here. 130 after a second Ctrl-C."},
+         "oversized input; 3 not found; 4 server unreachable, busy or no Ollama; 5 a gate or finding; 6 stopped by "
+         "a "
+         "safety limit with nothing proven; 7 interrupted, results kept; 8 not possible here. 130 after a second "
+         "Ctrl-C."},
         {"ENVIRONMENT",
          "OLLAMA_HOST names the server as it does for ollama itself. XDG_DATA_HOME holds o3/o3.db, XDG_CONFIG_HOME "
-         "holds o3/o3_ai_config.yaml. NO_COLOR turns colour off. O3_ followed by an option's path in capitals, with "
+         "holds o3/o3_ai_config.yaml. NO_COLOR turns colour off. O3_ followed by an option's path in capitals, "
+         "with "
          "underscores for dots, sets that option (O3_OBJECTIVES_STABILITY_MARGIN=0.8)."},
         {"FILES", "./o3_ai_config.yaml, then $XDG_CONFIG_HOME/o3/o3_ai_config.yaml: the configuration. "
                   "$XDG_DATA_HOME/o3/o3.db (~/.local/share/o3/o3.db): every run with its samples."},
@@ -75,8 +78,10 @@ static void write_man(FILE *out)
     fputs(".TH O3 1 \"\" \"o3 " O3_VERSION "\" \"User Commands\"\n.SH NAME\n", out);
     fputs("o3 \\- prove the best Ollama settings for a model on this machine\n.SH SYNOPSIS\n", out);
     fputs(".B o3\n.I COMMAND\n[\\fIARGUMENTS\\fR] [\\fIOPTIONS\\fR]\n.SH DESCRIPTION\n", out);
-    fputs("o3 loads a model on a running Ollama, proves how large its context window can be on this machine by filling\n"
-          "it, measures presets and hands them out. The answer goes to standard output, the talk to standard error.\n",
+    fputs("o3 loads a model on a running Ollama, proves how large its context window can be on this machine by "
+          "filling\n"
+          "it, measures presets and hands them out. The answer goes to standard output, the talk to standard "
+          "error.\n",
           out);
     fputs(".SH COMMANDS\n", out);
     for (const cli_command *command = cli_commands; command->name; command++)
@@ -88,7 +93,7 @@ static void write_man(FILE *out)
     }
 }
 
-/* Calls `each` once for each first word of the commands. */
+/* The first word of each command, once. */
 static int first_words(const char *ret_words[64], char (*store)[32])
 {
     int count = 0;
@@ -113,68 +118,103 @@ static void flag_words(FILE *out, const cli_command *command)
         fprintf(out, "%s--%s", flag == command->flags ? "" : " ", flag->name);
 }
 
+static const char bash_head[] =
+    "# SPDX-License-Identifier: Apache-2.0\n# " GENERATED "\n"
+    "# bash completion for o3; models come from the stored results and from `ollama list`.\n\n"
+    "_o3_models()\n{\n"
+    "    { o3 history --json 2>/dev/null | sed -n 's/^ *\"model\": \"\\(.*\\)\",*$/\\1/p'\n"
+    "      ollama list 2>/dev/null | awk 'NR > 1 { print $1 }'; } | sort -u\n}\n\n"
+    "_o3()\n{\n"
+    "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} line words names\n"
+    "    # a model's name has colons, which readline breaks words at\n"
+    "    if declare -F _get_comp_words_by_ref >/dev/null; then\n"
+    "        _get_comp_words_by_ref -n : cur prev\n"
+    "    fi\n"
+    "    case $prev in\n"
+    "    --config | --legacy | --output) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n"
+    "    --preset) COMPREPLY=($(compgen -W 'max_context balanced fast_response' -- \"$cur\")); return ;;\n"
+    "    --use-case) COMPREPLY=($(compgen -W 'coding rag chat tools' -- \"$cur\")); return ;;\n"
+    "    esac\n"
+    "    line=\"${COMP_WORDS[1]} ${COMP_WORDS[2]}\"\n"
+    "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n        words='";
+
+static const char bash_tail[] =
+    "        esac\n"
+    "        [[ $cur == -* ]] || words=$names\n"
+    "    fi\n"
+    "    COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
+    "    if declare -F __ltrim_colon_completions >/dev/null; then\n"
+    "        __ltrim_colon_completions \"$cur\"\n"
+    "    fi\n}\n"
+    "complete -o default -F _o3 o3\n";
+
+/* What follows a command that is no option, by what its arguments are called. */
+static void bash_names(FILE *out, const cli_command *command)
+{
+    const struct {
+        const char *argument, *words;
+    } rows[] = {{"MODEL", "$(_o3_models)"},
+                {"PRESET", "max_context balanced fast_response"},
+                {"[NAME]", "max_context balanced fast_response"},
+                {"modelfile", "yaml json modelfile"}};
+    fprintf(out, "        \"%s \"*) names=\"", command->name);
+    for (int i = 0; i < O3_COUNT(rows); i++)
+        if (strstr(command->args, rows[i].argument))
+            fprintf(out, "%s ", rows[i].words);
+    fputs("\" ;;\n", out);
+}
+
+/* "preset", "history" ...: their second words come first, with what the word alone takes. */
+static void bash_second_words(FILE *out, const char *first)
+{
+    char words[128] = "";
+    const char *models = "";
+    size_t len = strlen(first);
+    for (const cli_command *command = cli_commands; command->name; command++) {
+        size_t used = strlen(words);
+        if (!strcmp(command->name, first) && strstr(command->args, "MODEL"))
+            models = " $(_o3_models)";
+        if (!strncmp(command->name, first, len) && command->name[len] == ' ')
+            o3_format(words + used, sizeof(words) - used, "%s%s", used ? " " : "", command->name + len + 1);
+    }
+    if (*words)
+        fprintf(out, "        \"%s $cur\") names=\"%s%s\" ;;\n", first, words, models);
+}
+
+static void bash_flags(FILE *out, const cli_command *command)
+{
+    fprintf(out, "        \"%s\"*) words='", command->name);
+    flag_words(out, command);
+    fputs("' ;;\n", out);
+}
+
+/* Two-word commands first: the longer pattern must win. */
+static void bash_each(FILE *out, void (*each)(FILE *out, const cli_command *command))
+{
+    for (int two = 1; two >= 0; two--)
+        for (const cli_command *command = cli_commands; command->name; command++)
+            if ((strchr(command->name, ' ') != NULL) == two)
+                each(out, command);
+}
+
 static void write_bash(FILE *out)
 {
     const char *words[64];
     char store[64][32];
     int count = first_words(words, store);
-    fputs("# SPDX-License-Identifier: Apache-2.0\n# " GENERATED "\n", out);
-    fputs("# bash completion for o3; models come from the stored results (o3 preset list) and from `ollama list`.\n\n"
-          "_o3_models()\n{\n"
-          "    { o3 history --json 2>/dev/null | sed -n 's/^ *\"model\": \"\\(.*\\)\",*$/\\1/p'\n"
-          "      ollama list 2>/dev/null | awk 'NR > 1 { print $1 }'; } | sort -u\n}\n\n"
-          "_o3()\n{\n"
-          "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} line words\n"
-          "    # a model's name has colons, which readline breaks words at\n"
-          "    if declare -F _get_comp_words_by_ref >/dev/null; then\n"
-          "        _get_comp_words_by_ref -n : cur prev\n"
-          "    fi\n"
-          "    case $prev in\n"
-          "    --config | --legacy | --output) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n"
-          "    --preset) COMPREPLY=($(compgen -W 'max_context balanced fast_response' -- \"$cur\")); return ;;\n"
-          "    --use-case) COMPREPLY=($(compgen -W 'coding rag chat tools' -- \"$cur\")); return ;;\n"
-          "    esac\n"
-          "    line=\"${COMP_WORDS[1]} ${COMP_WORDS[2]}\"\n"
-          "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n        words='",
-          out);
+    fputs(bash_head, out);
+    for (int i = 0; i < count; i++)
+        fprintf(out, "%s ", words[i]);
+    fputs("--version --help'\n    else\n        case $line in\n", out);
+    bash_each(out, bash_flags);
+    fputs("        esac\n        case \"$line\" in\n        \"help \"*) names='", out);
     for (int i = 0; i < count; i++)
         fprintf(out, "%s%s", i ? " " : "", words[i]);
-    fputs(" --version --help'\n    else\n        case $line in\n", out);
-    /* Two-word commands first: the longer pattern must win. */
-    for (int two = 1; two >= 0; two--) {
-        for (const cli_command *command = cli_commands; command->name; command++) {
-            if (!strchr(command->name, ' ') == two)
-                continue;
-            fprintf(out, "        \"%s\"*) words='", command->name);
-            flag_words(out, command);
-            fputs("' ;;\n", out);
-        }
-    }
-    fputs("        esac\n        case $line in\n", out);
-    for (int i = 0; i < count; i++) {
-        char seconds[128] = "";
-        for (const cli_command *command = cli_commands; command->name; command++) {
-            size_t len = strlen(words[i]), used = strlen(seconds);
-            if (!strncmp(command->name, words[i], len) && command->name[len] == ' ')
-                o3_format(seconds + used, sizeof(seconds) - used, "%s%s", used ? " " : "", command->name + len + 1);
-        }
-        if (*seconds)
-            fprintf(out, "        %s\\ *) [ \"$COMP_CWORD\" -eq 2 ] && words=\"$words %s\" ;;\n", words[i], seconds);
-    }
-    fputs("        help\\ *) words='", out);
+    fputs("' ;;\n", out);
     for (int i = 0; i < count; i++)
-        fprintf(out, "%s%s", i ? " " : "", words[i]);
-    fputs("' ;;\n        esac\n"
-          "        [[ $cur == -* || $line == help\\ * || $line == config\\ * || $line == hardware\\ * ]] ||\n"
-          "            words=\"$words $(_o3_models) max_context balanced fast_response\"\n"
-          "        [[ $line == export\\ * && $COMP_CWORD -ge 3 ]] && words=\"$words yaml json modelfile\"\n"
-          "    fi\n"
-          "    COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
-          "    if declare -F __ltrim_colon_completions >/dev/null; then\n"
-          "        __ltrim_colon_completions \"$cur\"\n"
-          "    fi\n}\n"
-          "complete -F _o3 o3\n",
-          out);
+        bash_second_words(out, words[i]);
+    bash_each(out, bash_names);
+    fputs(bash_tail, out);
 }
 
 /* zsh: brackets and colons end a description. */
@@ -195,7 +235,8 @@ static void write_zsh(FILE *out)
     const char *words[64];
     char store[64][32];
     int count = first_words(words, store);
-    fputs("#compdef o3\n# SPDX-License-Identifier: Apache-2.0\n# " GENERATED "\n\n_o3()\n{\n    local line=\"$words[2] "
+    fputs("#compdef o3\n# SPDX-License-Identifier: Apache-2.0\n# " GENERATED
+          "\n\n_o3()\n{\n    local line=\"$words[2] "
           "$words[3]\"\n    if (( CURRENT == 2 )); then\n        compadd -- ",
           out);
     for (int i = 0; i < count; i++)
@@ -203,7 +244,7 @@ static void write_zsh(FILE *out)
     fputs("--version --help\n        return\n    fi\n    case $line in\n", out);
     for (int two = 1; two >= 0; two--) {
         for (const cli_command *command = cli_commands; command->name; command++) {
-            if (!strchr(command->name, ' ') == two)
+            if ((strchr(command->name, ' ') != NULL) != two)
                 continue;
             fprintf(out, "    \"%s\"*)\n        _arguments", command->name);
             for (const cli_flag *flag = command->flags; flag->name; flag++) {
@@ -260,7 +301,8 @@ static void reference_row(void *ctx, const o3_option *option, const char *path, 
     o3_format(section, sizeof(section), "%.*s", (int)strcspn(path, "."), path);
     if (strcmp(section, r->section)) {
         O3_COPY(r->section, section);
-        fprintf(r->out, "\n## %s\n\n| key | default | value | served | what it does |\n|---|---|---|---|---|\n", section);
+        fprintf(r->out, "\n## %s\n\n| key | default | value | served | what it does |\n", section);
+        fputs("|---|---|---|---|---|\n", r->out);
     }
     fprintf(r->out, "| `%s` | ", path);
     if (*value) {
@@ -277,40 +319,64 @@ static void reference_row(void *ctx, const o3_option *option, const char *path, 
     fputs(" |\n", r->out);
 }
 
+static const char config_head[] =
+    "<!-- SPDX-License-Identifier: Apache-2.0; " GENERATED " -->\n"
+    "# Configuration\n"
+    "\n"
+    "O3 reads `--config FILE`, else `./o3_ai_config.yaml`, else `$XDG_CONFIG_HOME/o3/o3_ai_config.yaml`, else\n"
+    "what is built in. A key in the environment is stronger than the file: `O3_` and the key in capitals with\n"
+    "underscores, such as `O3_OBJECTIVES_STABILITY_MARGIN=0.8`. `--legacy FILE` reads the literals of an old\n"
+    "`o3_config.py` before the YAML. An unknown key, a wrong type or a value out of range is an error with its\n"
+    "line and the nearest key.\n"
+    "\n"
+    "`o3 config show` prints each value and where it came from; `o3 config check FILE` only reads. *Served*\n"
+    "says whether this release acts on the key. `preset_categories` and `use_case_optimization` take rows of\n"
+    "your own.\n";
+
 static void write_config(FILE *out)
 {
     o3_auto(free) o3_config *config = o3_alloc(1, sizeof(*config));
     reference r = {.out = out};
     o3_config_defaults(config);
-    fputs("<!-- SPDX-License-Identifier: Apache-2.0; " GENERATED " -->\n# Configuration\n\n", out);
-    fputs("O3 reads `--config FILE`, else `./o3_ai_config.yaml`, else `$XDG_CONFIG_HOME/o3/o3_ai_config.yaml`, else what is\n"
-          "built in. A key in the environment is stronger than the file: `O3_` and the key in capitals with underscores, such\n"
-          "as `O3_OBJECTIVES_STABILITY_MARGIN=0.8`. `--legacy FILE` reads the literals of an old `o3_config.py` before the\n"
-          "YAML. An unknown key, a wrong type or a value out of range is an error with its line and the nearest key.\n\n"
-          "`o3 config show` prints each value and where it came from; `o3 config check FILE` only reads. *Served* says\n"
-          "whether this release acts on the key. `preset_categories` and `use_case_optimization` take rows of your own.\n",
-          out);
+    fputs(config_head, out);
     o3_config_each(config, NULL, reference_row, &r);
 }
 
+static const char quickstart_head[] =
+    "<!-- SPDX-License-Identifier: Apache-2.0; " GENERATED " -->\n"
+    "# Quick start\n"
+    "\n"
+    "```\n"
+    "./quickstart                      # builds o3, finds an Ollama or brings one up, optimises a model\n"
+    "o3 optimize smollm2:135m          # later, or for another model\n"
+    "```\n"
+    "\n"
+    "The first lines say what O3 found and predicts; then it fills the window of the model until the largest\n"
+    "safe `num_ctx` is proven, and measures three presets and Ollama's defaults. Ctrl-C keeps everything: the\n"
+    "same command goes on from there. A model that is known on this machine is answered at once.\n"
+    "\n"
+    "Reading the table: *num_ctx* is the window; *prefill/s* and *decode/s* are tokens a second while reading\n"
+    "the prompt and while answering, with ± half of the 95 % interval; *TTFT* is the time to the first token;\n"
+    "*peak* is the runner's memory; *✔ filled* means that the whole window was evaluated, *predicted* that\n"
+    "nothing was measured.\n"
+    "\n"
+    "Use what was found:\n"
+    "\n"
+    "```\n"
+    "o3 apply smollm2:135m max_context                            # a model on the server with these settings\n"
+    "ollama run smollm2:135m-o3-max-context\n"
+    "o3 export smollm2:135m modelfile > Modelfile                 # or as a file\n"
+    "o3 export smollm2:135m json | jq .presets.balanced.options   # or as options of a request\n"
+    "```\n"
+    "\n"
+    "## Commands\n"
+    "\n"
+    "| command | what it does | example |\n"
+    "|---|---|---|\n";
+
 static void write_quickstart(FILE *out)
 {
-    fputs("<!-- SPDX-License-Identifier: Apache-2.0; " GENERATED " -->\n# Quick start\n\n"
-          "```\n./quickstart                      # builds o3, finds an Ollama or brings one up, optimises a model\n"
-          "o3 optimize smollm2:135m          # later, or for another model\n```\n\n"
-          "The first lines say what O3 found and predicts; then it fills the window of the model until the largest safe\n"
-          "`num_ctx` is proven, and measures three presets and Ollama's defaults. Ctrl-C keeps everything: the same command\n"
-          "goes on from there. A model that is known on this machine is answered at once.\n\n"
-          "Reading the table: *num_ctx* is the window; *prefill/s* and *decode/s* are tokens a second while reading the\n"
-          "prompt and while answering, with ± half of the 95 % interval; *TTFT* is the time to the first token; *peak* is\n"
-          "the runner's memory; *✔ filled* means that the whole window was evaluated, *predicted* that nothing was measured.\n\n"
-          "Use what was found:\n\n"
-          "```\no3 apply smollm2:135m max_context                  # a model on the server with these settings\n"
-          "ollama run smollm2:135m-o3-max-context\n"
-          "o3 export smollm2:135m modelfile > Modelfile       # or as a file\n"
-          "o3 export smollm2:135m json | jq .presets.balanced.options   # or as options of a request\n```\n\n"
-          "## Commands\n\n| command | what it does | example |\n|---|---|---|\n",
-          out);
+    fputs(quickstart_head, out);
     for (const cli_command *command = cli_commands; command->name; command++) {
         fprintf(out, "| `o3 %s%s", command->name, *command->args ? " " : "");
         cell(out, command->args);
@@ -319,7 +385,7 @@ static void write_quickstart(FILE *out)
         fprintf(out, " | %s%s%s |\n", command->example ? "`" : "", command->example ? command->example : "",
                 command->example ? "`" : "");
     }
-    fputs("\nEvery command has `--json` (docs/schema) and `--help`. `man docs/o3.1` is the whole manual;\n"
+    fputs("\nEvery command but help has `--json` (docs/schema); all have `--help`. `man docs/o3.1` is the whole manual;\n"
           "`. docs/completion/o3.bash` completes commands, options and models in bash. Settings: configuration.md.\n",
           out);
 }

@@ -18,11 +18,10 @@ static void on_signal(int number)
 
 static void watch_signals(o3_cancel *cancel)
 {
-    struct sigaction action = {.sa_handler = on_signal}, ignore = {.sa_handler = SIG_IGN};
+    struct sigaction action = {.sa_handler = on_signal};
     signal_cancel = cancel;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGPIPE, &ignore, NULL); /* a closed pipe is an error of the write, not our end */
 }
 
 static int complain(o3_status status, const o3_err *err)
@@ -59,9 +58,10 @@ static int run(int argc, char **argv)
         return 0;
     }
     call.cancel = o3_cancel_new();
-    watch_signals(call.cancel);
+    if (command->orderly)
+        watch_signals(call.cancel);
+    signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of the write, not our end */
     status = command->run(&call, &err);
-    fflush(stdout);
     int exit_status = status ? complain(status, &err) : 0;
     signal_cancel = NULL;
     o3_cancel_free(call.cancel);

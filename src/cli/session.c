@@ -78,7 +78,8 @@ static o3_status parse_result(const char *text, o3_result *ret_result, json_t **
     json_error_t where;
     json_t *json = json_loads(text, 0, &where);
     if (!json)
-        return o3_fail(err, O3_E_IO, "the stored result is damaged (%s); o3 optimize --force makes a new one", where.text);
+        return o3_fail(err, O3_E_IO, "the stored result is damaged (%s); o3 optimize --force makes a new one",
+                       where.text);
     o3_status status = o3_result_from_json(ret_result, json, err);
     if (!status && ret_json)
         *ret_json = json_incref(json);
@@ -104,8 +105,8 @@ static o3_status not_stored(cli_session *session, const char *model, o3_err *err
         names[i] = models->names[i];
     const char *near = o3_nearest(model, names, models->count);
     if (near)
-        return o3_fail(err, O3_E_NOT_FOUND, "no result of %s is stored (did you mean %s?); o3 preset list shows what is",
-                       model, near);
+        return o3_fail(err, O3_E_NOT_FOUND,
+                       "no result of %s is stored (did you mean %s?); o3 preset list shows what is", model, near);
     return o3_fail(err, O3_E_NOT_FOUND, "no result of %s is stored; o3 optimize %s makes one", model, model);
 }
 

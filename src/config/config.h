@@ -84,11 +84,11 @@ void config_resolve(const config_target *target);                  /* values tha
 o3_status config_check(const config_target *target, o3_err *err);  /* rules between fields */
 void config_note_unserved(const config_target *target);            /* what was set and has no effect yet */
 o3_status config_finish(const config_target *target, o3_err *err); /* notes, resolve, check */
+/* The slot of a path that is known to be in the table. */
+config_slot config_slot_of(const o3_config *config, const char *path);
 
 /* show.c */
 void config_origin_set(o3_config_origins *origins, config_slot slot, const char *text);
 const char *config_origin(const o3_config_origins *origins, config_slot slot); /* "built-in" */
-/* The slot of a path that is known to be in the table. */
-config_slot config_slot_of(const o3_config *config, const char *path);
 
 #endif

@@ -49,23 +49,31 @@ static void add_knob_value(o3_buf *buf, const o3_knob_field *field, int32_t valu
         o3_buf_printf(buf, "%d", value);
 }
 
+static void plain_number(char *dst, size_t size, double value)
+{
+    o3_format(dst, size, fabs(value) >= 1000 ? "%.0f" : "%.4g", value);
+}
+
 static void measure_words(char *dst, size_t size, const char *what, const char *unit, const o3_measure *m)
 {
-    char spread[64] = "", depth[48] = "";
+    char spread[96] = "", depth[48] = "", low[32], high[32], mean[32];
     dst[0] = '\0';
     if (!isfinite(m->mean))
         return;
+    plain_number(mean, sizeof(mean), m->mean);
+    plain_number(low, sizeof(low), m->low);
+    plain_number(high, sizeof(high), m->high);
     if (m->n > 0 && isfinite(m->low) && isfinite(m->high))
-        O3_FORMAT(spread, " (95 %% interval %.4g to %.4g, n %d)", m->low, m->high, m->n);
+        O3_FORMAT(spread, " (95 %% interval %s to %s, n %d)", low, high, m->n);
     else if (m->n > 0)
         O3_FORMAT(spread, " (n %d)", m->n);
     else if (isfinite(m->low) && isfinite(m->high))
-        O3_FORMAT(spread, " (predicted, %.4g to %.4g)", m->low, m->high);
+        O3_FORMAT(spread, " (predicted, %s to %s)", low, high);
     else
         O3_COPY(spread, " (predicted)");
     if (m->depth_tokens >= 0)
         O3_FORMAT(depth, " at %lld tokens", (long long)m->depth_tokens);
-    o3_format(dst, size, "%s %.4g %s%s%s", what, m->mean, unit, depth, spread);
+    o3_format(dst, size, "%s %s %s%s%s", what, mean, unit, depth, spread);
 }
 
 /* What stands behind the numbers, as comment lines. */
@@ -83,7 +91,8 @@ static void add_evidence(o3_buf *buf, const char *indent, const o3_result *resul
     o3_buf_str(buf, indent);
     if (preset->proven && preset->knobs.num_ctx == result->ceiling.proven_tokens && result->ceiling.filled_tokens > 0)
         O3_FORMAT(line, "window proven: %lld prompt tokens evaluated whole, %d fill%s",
-                  (long long)result->ceiling.filled_tokens, result->ceiling.proofs, result->ceiling.proofs == 1 ? "" : "s");
+                  (long long)result->ceiling.filled_tokens, result->ceiling.proofs,
+                  result->ceiling.proofs == 1 ? "" : "s");
     else
         O3_COPY(line, preset->proven     ? "window proven: filled and evaluated whole"
                       : preset->measured ? "measured; its whole window was not filled"

@@ -86,7 +86,10 @@ static bool mount_matches(char *line, int version, const char *controller, char 
 /* What is left of `path` below `top`, or NULL if it is not below. */
 static const char *below_top(const char *path, const char *top)
 {
+    static const char outside[] = "/.."; /* of our cgroup namespace */
     size_t len = strcmp(top, "/") ? strlen(top) : 0;
+    if (!strncmp(path, outside, 3) && strncmp(top, outside, 3))
+        return NULL;
     if (strncmp(path, top, len) || (path[len] && path[len] != '/'))
         return NULL;
     return strcmp(path + len, "/") ? path + len : "";
@@ -112,8 +115,9 @@ static bool usual_place(const char *root, const char *path, int version, const c
     O3_FORMAT(v1, "/sys/fs/cgroup/%s", controller);
     for (int i = 0; i < (version == 2 ? 2 : 1); i++) {
         const char *mount = version == 2 ? v2[i] : v1;
-        if (hw_full_path(full, sizeof(full), root, mount) && !access(full, F_OK))
-            return group_set(ret_group, version, mount, "/", below_top(path, "/"));
+        const char *below = below_top(path, "/");
+        if (below && hw_full_path(full, sizeof(full), root, mount) && !access(full, F_OK))
+            return group_set(ret_group, version, mount, "/", below);
     }
     return false;
 }

@@ -121,7 +121,7 @@ static void *run(void *arg)
 
         int64_t now_ns = o3_now_ns();
         bool slow = now_ns >= slow_ns;
-        look_for(m, slow ? MONITOR_READ_COUNTERS | MONITOR_READ_TEMPERATURE : 0);
+        look_for(m, slow ? MONITOR_READ_TEMPERATURE : 0); /* counters are read at the ends of windows */
         if (slow)
             slow_ns = now_ns + SLOW_NS - m->interval_ns / 2;
         /* Ticks that were missed are not made up for. */
@@ -173,7 +173,7 @@ o3_status monitor_start(o3_monitor **ret_monitor, const o3_profile *profile, con
         return o3_fail(err, O3_E_USAGE, "a sampling interval of %d ms is not possible: give 10 to 10000 ms",
                        options->interval_ms);
     o3_monitor *m = create(profile, options, cancel);
-    look_for(m, MONITOR_READ_COUNTERS | MONITOR_READ_TEMPERATURE);
+    look_for(m, MONITOR_READ_TEMPERATURE);
     /* Signals are the program's: none may be handled here. */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);

@@ -29,13 +29,18 @@ void source_close(source_file *file)
     file->fd = -1;
 }
 
-/* Some /proc files hand out a page at a time: read on to the end. */
+/* Files of /proc that are longer than a page come in pieces of nearly a page: read on to the end. A smaller piece is
+ * the last; asking again would double the calls of a tick. */
+#define LAST_PIECE_BELOW 2048
+
 bool source_fd_read(int fd, char *text, size_t size)
 {
     size_t got = 0;
-    ssize_t n = 0;
-    while (fd >= 0 && got < size - 1 && (n = pread(fd, text + got, size - 1 - got, (off_t)got)) > 0)
-        got += (size_t)n;
+    ssize_t n = fd < 0 ? -1 : LAST_PIECE_BELOW;
+    while (n >= LAST_PIECE_BELOW && got < size - 1) {
+        n = pread(fd, text + got, size - 1 - got, (off_t)got);
+        got += n > 0 ? (size_t)n : 0;
+    }
     text[got] = '\0';
     return got > 0 && n >= 0;
 }

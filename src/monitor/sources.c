@@ -219,6 +219,9 @@ static void processes_read(monitor_sources *s, monitor_reading *r)
 {
     int watched = 0, seen = 0;
     for (int i = 0; i < PROCESSES; i++) {
+        /* A server without a runner of its own is both; its time counts once. */
+        if (i == RUNNER && s->processes[RUNNER].pid == s->processes[SERVER].pid)
+            continue;
         process_read(s, &s->processes[i]);
         watched += i != SELF && s->processes[i].pid >= 0;
         seen += i != SELF && s->processes[i].ticks >= 0;

@@ -85,7 +85,7 @@ static void check_effect(probe *p, o3_trial *trial, const o3_engine_loaded *load
         trial->in_force.num_ctx = (int32_t)ctx;
     p->window_tokens = trial->in_force.num_ctx != O3_UNSET ? trial->in_force.num_ctx : asked->num_ctx;
     if (asked->num_ctx != O3_UNSET && ctx > 0 && ctx != asked->num_ctx)
-        probe_judge(trial, O3_OUTCOME_CLAMPED, "asked for %d tokens of context, the server gives %lld", asked->num_ctx,
+        probe_judge(trial, O3_OUTCOME_CLAMPED, "asked for %d tokens of context, the server gives a smaller window of %lld", asked->num_ctx,
                     (long long)ctx);
     else if (got->num_ctx != O3_UNSET && ctx > 0 && (got->num_ctx + 255) / 256 < ctx / 256)
         probe_judge(trial, O3_OUTCOME_CLAMPED, "/api/ps says %lld tokens of context, the runner's command line %d",
@@ -146,7 +146,7 @@ o3_status probe_load(probe *p, o3_trial *trial, o3_err *err)
         return o3_fail(err, O3_E_UNAVAILABLE, "%s stayed busy (%s); try again when its other clients are done",
                        o3_engine_url(p->engine), reply.error);
     if (reply.outcome != O3_OUTCOME_OK) {
-        probe_judge(trial, reply.outcome, "loading %s: %s", o3_outcome_text(reply.outcome), reply.error);
+        probe_judge(trial, reply.outcome, "%s: %s", o3_outcome_text(reply.outcome), reply.error);
         status = probe_fatal(p, trial, err);
         return status ? status : probe_unload(p, err);
     }

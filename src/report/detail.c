@@ -15,7 +15,7 @@ static void add_measure(o3_buf *buf, const char *label, const o3_measure *m, boo
 {
     char value[64], depth[32] = "", tokens[32], spread[160] = "";
     char line[320], half[32] = "";
-    if (!isfinite(m->mean))
+    if (!text_known(m))
         return;
     if (time)
         text_ttft(value, sizeof(value), m);
@@ -67,7 +67,8 @@ static void add_score(o3_buf *buf, const o3_score *s)
         char part[32] = "unknown";
         if (isfinite(parts[i].part))
             O3_FORMAT(part, "%.2f", parts[i].part);
-        o3_format(line + len, sizeof(line) - len, "%s %.2f x %s %s", i ? " +" : "", parts[i].weight, parts[i].name, part);
+        o3_format(line + len, sizeof(line) - len, "%s %.2f x %s %s", i ? " +" : "", parts[i].weight, parts[i].name,
+                  part);
     }
     add_line(buf, "score", line);
 }
@@ -99,7 +100,8 @@ char *o3_preset_detail(const o3_preset *preset, bool colour)
 {
     o3_buf buf = O3_BUF(TEXT_MAX);
     char name[64], line[160];
-    text_clean(name, sizeof(name), *preset->name ? preset->name : "Ollama default");
+    bool baseline = !*preset->name || !strcmp(preset->name, "ollama_default");
+    text_clean(name, sizeof(name), baseline ? "Ollama default" : preset->name);
     text_styled(&buf, colour, TEXT_BOLD, name);
     o3_buf_printf(&buf, "  %s\n", text_state(preset));
     if (*preset->description)
@@ -111,8 +113,8 @@ char *o3_preset_detail(const o3_preset *preset, bool colour)
     add_measure(&buf, "TTFT", &preset->ttft_ms, true);
     add_score(&buf, &preset->score);
     if (preset->measured && isfinite(preset->success_frac)) {
-        O3_FORMAT(line, "%.0f %% of the samples went well (95 %% interval %.0f to %.0f %%)", preset->success_frac * 100,
-                  preset->success_low * 100, preset->success_high * 100);
+        O3_FORMAT(line, "%.0f %% of the samples went well (95 %% interval %.0f to %.0f %%)",
+                  preset->success_frac * 100, preset->success_low * 100, preset->success_high * 100);
         add_line(&buf, "success", line);
     }
     add_peaks(&buf, &preset->peaks);

@@ -80,6 +80,20 @@ const field fields_preset[] = {
     END,
 };
 
+#define NO_MEASURE {NAN, NAN, NAN, NAN, 0, 0, -1}
+const o3_preset fields_no_preset = {
+    .knobs = {O3_UNSET, O3_UNSET, O3_UNSET, O3_UNSET, O3_UNSET},
+    .decode_per_s = NO_MEASURE,
+    .decode_equal_per_s = NO_MEASURE,
+    .prefill_per_s = NO_MEASURE,
+    .ttft_ms = NO_MEASURE,
+    .peaks = {.temperature_c = NAN, .cpu_frac = NAN},
+    .score = {NAN, NAN, NAN, NAN, NAN, NAN, NAN},
+    .success_frac = NAN,
+    .success_low = NAN,
+    .success_high = NAN,
+};
+
 static const field fields_engine[] = {
     TEXT_AS("version", o3_result, engine_version),
     TEXT_AS("host", o3_result, engine_host),

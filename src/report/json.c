@@ -50,7 +50,8 @@ static json_t *write_peaks(const o3_peaks *peaks)
         o3_auto(free) char *name = o3_strdup(peak->pool);
         json_t *key = fields_text(name);
         json_object_set_new(json, json_string_value(key), integer_or_null(peak->bytes, peak->bytes < 0));
-        json_object_set_new(runner, json_string_value(key), integer_or_null(peak->runner_bytes, peak->runner_bytes < 0));
+        json_object_set_new(runner, json_string_value(key),
+                            integer_or_null(peak->runner_bytes, peak->runner_bytes < 0));
         json_decref(key);
     }
     json_object_set_new(json, "runner", runner);
@@ -186,6 +187,9 @@ json_t *o3_result_to_json(const o3_result *result, const o3_profile *profile)
 {
     json_t *json = fields_write(fields_result, result);
     json_object_set_new(json, "profile", o3_profile_to_json(profile));
+    /* A baseline that nobody filled is zeroed in memory; in the document it is missing, not 0. */
+    if (!result->baseline.measured && result->baseline.knobs.num_ctx == 0)
+        json_object_set_new(json, "baseline", fields_write(fields_preset, &fields_no_preset));
     return json;
 }
 

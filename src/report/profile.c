@@ -34,8 +34,9 @@ static void add_cpu(o3_buf *buf, bool colour, const o3_profile *p)
     number(usable, sizeof(usable), p->usable_cpus);
     O3_FORMAT(line, "%s", or_unknown(p->cpu_model));
     add_line(buf, colour, "CPU", line);
-    O3_FORMAT(line, "usable %s (%s) of %s online · %s cores · %s threads a core", usable, or_unknown(p->usable_why), online,
-              cores, threads);
+    O3_FORMAT(line, "usable %s (%s) of %s online · %s core%s · %s thread%s a core", usable,
+              or_unknown(p->usable_why), online, cores, p->cores == 1 ? "" : "s", threads,
+              p->threads_per_core == 1 ? "" : "s");
     add_line(buf, colour, "", line);
     if (*p->isa)
         add_line(buf, colour, "", p->isa);
@@ -47,8 +48,8 @@ static void add_memory(o3_buf *buf, bool colour, const o3_profile *p)
     o3_fmt_bytes(ram, sizeof(ram), (double)p->ram_bytes);
     o3_fmt_bytes(available, sizeof(available), (double)p->ram_available_bytes);
     o3_fmt_bytes(swap, sizeof(swap), (double)p->swap_bytes);
-    O3_FORMAT(line, "RAM %s, %s available · swap %s · pressure figures %s", ram, available, p->swap_bytes ? swap : "none",
-              p->psi ? "there" : "not there");
+    O3_FORMAT(line, "RAM %s, %s available · swap %s · pressure figures %s", ram, available,
+              p->swap_bytes ? swap : "none", p->psi ? "there" : "not there");
     add_line(buf, colour, "Memory", line);
 }
 
@@ -71,9 +72,9 @@ static void add_engine(o3_buf *buf, bool colour, const o3_profile *p)
 {
     char line[512];
     if (!p->engine_local)
-        O3_COPY(line, "no process of it on this machine: limits are those of this process");
+        O3_COPY(line, "on another machine: what stands here says nothing about it");
     else if (p->engine_pid < 0)
-        O3_COPY(line, "on this machine, but its process cannot be seen (another user's?)");
+        O3_COPY(line, "no process seen on this machine (none runs, or another user's)");
     else
         O3_FORMAT(line, "pid %d, %s", p->engine_pid, or_unknown(p->engine_exe));
     add_line(buf, colour, "Server", line);
@@ -87,7 +88,8 @@ static void add_engine(o3_buf *buf, bool colour, const o3_profile *p)
         const o3_cgroup *group = &p->cgroups[i];
         char limit[32];
         o3_fmt_bytes(limit, sizeof(limit), (double)group->limit_bytes);
-        O3_FORMAT(line, "v%d %.300s, memory limit %s", group->version, group->dir, group->limit_bytes < 0 ? "none" : limit);
+        O3_FORMAT(line, "v%d %.300s, memory limit %s", group->version, group->dir,
+                  group->limit_bytes < 0 ? "none" : limit);
         add_line(buf, colour, i ? "" : "Cgroups", line);
     }
 }

@@ -3,6 +3,7 @@
 #include "text.h"
 
 #define NOTES_SHOWN 5
+#define CHANGE_MAX 440
 
 static void add_title(o3_buf *buf, bool colour, const o3_result *result)
 {
@@ -64,8 +65,8 @@ static void add_ceiling(o3_buf *buf, bool colour, const o3_result *result)
     text_block(buf, colour, "Ceiling", line);
 }
 
-/* Where a rate was taken: at one depth, at one share of each window, or row by row. */
-static void depths(char *dst, size_t size, const char *what, const o3_result *result, size_t offset)
+/* Where a rate was taken: at one depth, at one share of each window, or row by row; "" if nowhere. */
+static void depths(char *dst, size_t size, const o3_result *result, size_t offset)
 {
     static const struct {
         double share;
@@ -77,7 +78,7 @@ static void depths(char *dst, size_t size, const char *what, const o3_result *re
     for (int i = 0; i <= result->preset_count; i++) {
         const o3_preset *row = i < result->preset_count ? &result->presets[i] : &result->baseline;
         const o3_measure *m = (const o3_measure *)(const void *)((const char *)row + offset);
-        if (!isfinite(m->mean) || m->depth_tokens < 0)
+        if (!text_known(m) || m->depth_tokens < 0)
             continue;
         for (int k = 0; k < O3_COUNT(shares); k++) {
             double ratio = (double)m->depth_tokens / row->knobs.num_ctx / shares[k].share;
@@ -93,24 +94,36 @@ static void depths(char *dst, size_t size, const char *what, const o3_result *re
     if (first < 0)
         return;
     text_tokens(tokens, sizeof(tokens), first);
-    o3_format(dst, size, "%s at %s tokens; ", what, same ? tokens : list);
+    o3_format(dst, size, "%s tokens", same ? tokens : list);
     for (int k = 0; k < O3_COUNT(shares) && !same; k++)
         if (fits[k])
-            o3_format(dst, size, "%s at %s; ", what, shares[k].words);
+            o3_copy(dst, size, shares[k].words);
 }
 
 static void add_legend(o3_buf *buf, const o3_result *result)
 {
-    char prefill[300], decode[300], ttft[300], line[1000];
+    char prefill[300], decode[300], ttft[300], line[1000] = "";
     bool measured = false;
-    depths(prefill, sizeof(prefill), "prefill", result, offsetof(o3_preset, prefill_per_s));
-    depths(decode, sizeof(decode), "decode", result, offsetof(o3_preset, decode_per_s));
-    depths(ttft, sizeof(ttft), "TTFT", result, offsetof(o3_preset, ttft_ms));
+    depths(prefill, sizeof(prefill), result, offsetof(o3_preset, prefill_per_s));
+    depths(decode, sizeof(decode), result, offsetof(o3_preset, decode_per_s));
+    depths(ttft, sizeof(ttft), result, offsetof(o3_preset, ttft_ms));
+    bool together = *prefill && !strcmp(prefill, ttft);
+    const struct {
+        const char *name, *where;
+    } parts[] = {
+        {together ? "prefill and TTFT" : "prefill", prefill}, {"decode", decode}, {"TTFT", together ? "" : ttft}};
+    for (int i = 0; i < O3_COUNT(parts); i++) {
+        size_t len = strlen(line);
+        if (*parts[i].where)
+            o3_format(line + len, sizeof(line) - len, "%s at %s; ", parts[i].name, parts[i].where);
+    }
+    if (!*line)
+        return;
     for (int i = 0; i < result->preset_count; i++)
         measured = measured || result->presets[i].decode_per_s.n > 1;
-    O3_FORMAT(line, "%s%s%stokens/s%s", prefill, decode, ttft, measured ? ", ± is the 95 % interval" : ", predicted");
-    if (*prefill || *decode || *ttft)
-        text_wrap(buf, 0, 2, line);
+    size_t len = strlen(line);
+    o3_format(line + len, sizeof(line) - len, "tokens/s%s", measured ? ", ± is the 95 % interval" : ", predicted");
+    text_wrap(buf, 0, 2, line);
 }
 
 static void window_words(char *dst, size_t size, const o3_preset *preset, const o3_preset *baseline)
@@ -140,7 +153,7 @@ static void speed_words(char *dst, size_t size, const o3_preset *preset, const o
     else if (verdict == TEXT_SAME)
         o3_format(dst, size, "no difference in decode shown at %s tokens (%s against %s)", depth, mine, theirs);
     else
-        o3_format(dst, size, "decodes %.0f %% %s at %s tokens (%s against %s)", fabs(percent),
+        o3_format(dst, size, "decodes %.*f %% %s at %s tokens (%s against %s)", fabs(percent) < 2.95, fabs(percent),
                   verdict == TEXT_FASTER ? "faster" : "slower", depth, mine, theirs);
 }
 
@@ -176,11 +189,30 @@ static void change_line(char *dst, size_t size, const o3_preset *preset, const o
     o3_format(dst, size, "%s; %s%s", window, speed, cost);
 }
 
-/* Presets with the same answer share a line. */
+/* Presets with the same words share a line; "" is left out. */
+static void add_grouped(o3_buf *buf, const o3_result *result, char (*lines)[CHANGE_MAX])
+{
+    for (int i = 0; i < result->preset_count; i++) {
+        char names[512], line[CHANGE_MAX + 512];
+        if (!*lines[i])
+            continue;
+        O3_COPY(names, result->presets[i].name);
+        for (int j = i + 1; j < result->preset_count; j++) {
+            if (strcmp(lines[i], lines[j]))
+                continue;
+            size_t len = strlen(names);
+            o3_format(names + len, sizeof(names) - len, ", %s", result->presets[j].name);
+            lines[j][0] = '\0';
+        }
+        O3_FORMAT(line, "%s: %s", names, lines[i]);
+        o3_buf_str(buf, "  ");
+        text_wrap(buf, 2, 4, line);
+    }
+}
+
 static void add_changes(o3_buf *buf, bool colour, const o3_result *result)
 {
-    char lines[O3_PRESETS_MAX][440];
-    bool done[O3_PRESETS_MAX] = {false};
+    char lines[O3_PRESETS_MAX][CHANGE_MAX];
     if (!result->preset_count)
         return;
     if (!result->baseline.measured) {
@@ -191,39 +223,28 @@ static void add_changes(o3_buf *buf, bool colour, const o3_result *result)
     o3_buf_str(buf, " (against Ollama's defaults):\n");
     for (int i = 0; i < result->preset_count; i++)
         change_line(lines[i], sizeof(lines[i]), &result->presets[i], &result->baseline);
+    add_grouped(buf, result, lines);
+}
+
+static void add_targets(o3_buf *buf, bool colour, const o3_result *result)
+{
+    char lines[O3_PRESETS_MAX][CHANGE_MAX];
+    bool any = false;
     for (int i = 0; i < result->preset_count; i++) {
-        char names[256], line[800];
-        if (done[i])
-            continue;
-        O3_COPY(names, result->presets[i].name);
-        for (int j = i + 1; j < result->preset_count; j++) {
-            if (done[j] || strcmp(lines[i], lines[j]))
-                continue;
-            size_t len = strlen(names);
-            o3_format(names + len, sizeof(names) - len, ", %s", result->presets[j].name);
-            done[j] = true;
-        }
-        O3_FORMAT(line, "%s: %s", names, lines[i]);
-        o3_buf_str(buf, "  ");
-        text_wrap(buf, 2, 4, line);
+        O3_COPY(lines[i], result->presets[i].verdict);
+        any = any || *lines[i];
     }
+    if (!any)
+        return;
+    text_styled(buf, colour, TEXT_BOLD, "Targets");
+    o3_buf_str(buf, ":\n");
+    add_grouped(buf, result, lines);
 }
 
 static void add_watch(o3_buf *buf, bool colour, const o3_result *result, bool verbose)
 {
     int shown = verbose ? result->notes.count : result->notes.count < NOTES_SHOWN ? result->notes.count : NOTES_SHOWN;
-    char line[O3_TEXT_MAX + 96];
     bool first = true;
-    for (int i = 0; i < result->preset_count; i++) {
-        const o3_preset *preset = &result->presets[i];
-        bool again = false;
-        for (int j = 0; j < i; j++)
-            again = again || !strcmp(preset->verdict, result->presets[j].verdict);
-        if (!*preset->verdict || again)
-            continue;
-        O3_FORMAT(line, "%s: %s", preset->name, preset->verdict);
-        text_block(buf, colour, "Targets", line);
-    }
     for (int i = 0; i < shown; i++, first = false) {
         if (first)
             text_styled(buf, colour, TEXT_YELLOW, "Watch out");
@@ -270,6 +291,7 @@ char *o3_result_summary(const o3_result *result, bool colour, bool verbose)
     o3_buf_str(&buf, "\n");
     add_ceiling(&buf, colour, result);
     add_changes(&buf, colour, result);
+    add_targets(&buf, colour, result);
     add_watch(&buf, colour, result, verbose);
     add_next(&buf, colour, result);
     if (verbose)

@@ -210,9 +210,8 @@ char *o3_result_table(const o3_result *result, bool colour)
     char mine[160], theirs[160], line[400];
     for (int i = 0; i < result->preset_count; i++)
         rows[row_count++] = &result->presets[i];
-    if (!*baseline.name)
-        O3_COPY(baseline.name, "Ollama default");
-    bool compared = baseline.measured || baseline.decode_per_s.n > 0 || isfinite(baseline.decode_per_s.mean);
+    O3_COPY(baseline.name, "Ollama default");
+    bool compared = baseline.measured || text_known(&baseline.decode_per_s);
     if (compared)
         rows[row_count++] = &baseline;
     if (!row_count)

@@ -115,14 +115,20 @@ static int decimals(double mean, double half)
     return digits == 0 && half < 0.5 ? 1 : digits;
 }
 
+bool text_known(const o3_measure *measure)
+{
+    return isfinite(measure->mean) && (measure->mean > 0 || measure->n > 0);
+}
+
 void text_rate(char *dst, size_t dst_size, const o3_measure *rate)
 {
     bool interval = isfinite(rate->low) && isfinite(rate->high);
     double half = interval ? (rate->high - rate->low) / 2 : NAN;
-    if (!isfinite(rate->mean))
+    if (!text_known(rate))
         o3_copy(dst, dst_size, "-");
     else if (rate->n > 0 && interval)
-        o3_format(dst, dst_size, "%.*f ± %.*f", decimals(rate->mean, half), rate->mean, decimals(rate->mean, half), half);
+        o3_format(dst, dst_size, "%.*f ± %.*f", decimals(rate->mean, half), rate->mean, decimals(rate->mean, half),
+                  half);
     else if (rate->n > 0)
         o3_format(dst, dst_size, "%.*f", decimals(rate->mean, 1), rate->mean);
     else if (interval)
@@ -134,8 +140,8 @@ void text_rate(char *dst, size_t dst_size, const o3_measure *rate)
 void text_ttft(char *dst, size_t dst_size, const o3_measure *ttft)
 {
     char text[32];
-    text_short_ms(text, sizeof(text), ttft->mean);
-    o3_format(dst, dst_size, "%s%s", ttft->n > 0 || !isfinite(ttft->mean) ? "" : "~", text);
+    text_short_ms(text, sizeof(text), text_known(ttft) ? ttft->mean : NAN);
+    o3_format(dst, dst_size, "%s%s", ttft->n > 0 || !text_known(ttft) ? "" : "~", text);
 }
 
 void text_knob(char *dst, size_t dst_size, const o3_knobs *knobs, const o3_knob_field *field)

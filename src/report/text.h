@@ -31,6 +31,8 @@ void text_knob(char *dst, size_t dst_size, const o3_knobs *knobs, const o3_knob_
 int64_t text_peak(const o3_peaks *peaks); /* highest memory of the runner; -1 unknown */
 const char *text_state(const o3_preset *preset); /* "✔ filled", "measured", "predicted" */
 
+bool text_known(const o3_measure *measure); /* measured or predicted; a zeroed one is neither */
+
 /* 95 % intervals of two measured rates at equal depth (within 10 %). */
 typedef enum text_verdict { TEXT_UNKNOWN, TEXT_SAME, TEXT_FASTER, TEXT_SLOWER } text_verdict;
 text_verdict text_compare(const o3_measure *a, const o3_measure *b, double *ret_percent);

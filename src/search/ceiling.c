@@ -2,8 +2,9 @@
 #include "base/base.h"
 #include "search/search.h"
 
-/* Moving up for less than this share of the window does not pay for another fill. */
+/* Once something is proven, less than this share more of window does not pay for another fill. */
 #define WORTH_MOVING 0.03
+#define FILLS_MAX 3
 
 static int64_t grid(int64_t tokens)
 {
@@ -16,38 +17,50 @@ static int64_t predicted(const search_ceiling *s, int *ret_limiting)
 }
 
 void search_ceiling_init(search_ceiling *s, const o3_profile *profile, const o3_model *model, const o3_knobs *knobs,
-                         int64_t start, int max_iterations, const o3_calibration *calibration)
+                         int max_iterations, const o3_calibration *calibration)
 {
     *s = (search_ceiling){.profile = profile, .model = model, .knobs = *knobs, .calibration = *calibration,
                           .trained = grid(model->trained_tokens > 0 ? model->trained_tokens : 131072),
-                          .max_iterations = max_iterations};
+                          .max_iterations = max_iterations, .failed_kind = O3_STEP_TRAINED};
     s->failed = s->trained + O3_CTX_GRID;
-    s->failed_kind = O3_STEP_TRAINED;
-    s->asked = start > 0 ? grid(start) : 0;
+}
+
+/* Largest context that is still possible. */
+static int64_t top(const search_ceiling *s)
+{
+    int64_t safe = predicted(s, NULL);
+    return safe < s->failed ? safe : s->failed - O3_CTX_GRID;
 }
 
 int64_t search_ceiling_ask(search_ceiling *s)
 {
-    int64_t next = predicted(s, NULL);
-    if (s->iterations >= s->max_iterations)
+    int64_t high = top(s), low = s->loadable > s->proven ? s->loadable : s->proven, next = high;
+    bool measured = s->failed_kind == O3_STEP_MEASURED;
+    s->must_fill = s->iterations >= s->max_iterations || high <= low;
+    if (s->fills >= FILLS_MAX)
         return s->asked = 0;
-    if (s->iterations == 0 && s->asked > 0 && s->asked < next)
-        next = s->asked;
-    if (next >= s->failed) /* the prediction was wrong there: halve what is left */
-        next = grid((s->proven + s->failed) / 2);
+    if (s->given > 0 && s->given <= high)
+        next = s->given;
+    else if (s->must_fill)
+        next = s->loadable < high ? s->loadable : high; /* not filled yet, if it is above what is proven */
+    else if (measured) /* the prediction was wrong: halve what is left, by loads alone */
+        next = grid((low + high + O3_CTX_GRID) / 2);
+    s->given = 0;
     if (next <= s->proven || (double)(next - s->proven) < WORTH_MOVING * (double)s->proven)
         return s->asked = 0;
     s->iterations++;
     return s->asked = next;
 }
 
-static void fail(search_ceiling *s, const char *reason)
+static void fail(search_ceiling *s, int64_t num_ctx, const char *reason)
 {
-    if (s->asked < s->failed) {
-        s->failed = s->asked;
+    if (num_ctx < s->failed) {
+        s->failed = num_ctx;
         s->failed_kind = O3_STEP_MEASURED;
         O3_COPY(s->failed_reason, reason);
     }
+    if (s->loadable >= s->failed)
+        s->loadable = s->proven;
 }
 
 /* The formula's slope is exact while num_batch is pinned, so one measured size fixes the offset. */
@@ -68,24 +81,39 @@ static void calibrate(search_ceiling *s, int64_t runner_bytes, bool compute_touc
     s->calibration.loads++;
 }
 
-bool search_ceiling_loaded(search_ceiling *s, o3_outcome outcome, const char *reason, int64_t runner_bytes)
+bool search_ceiling_loaded(search_ceiling *s, o3_outcome outcome, const char *reason, int64_t given,
+                           int64_t runner_bytes)
 {
-    if (outcome != O3_OUTCOME_OK) {
-        fail(s, reason);
+    if (outcome == O3_OUTCOME_CLAMPED && given > 0 && given < s->asked) {
+        s->given = grid(given);
+        fail(s, s->given + O3_CTX_GRID, reason);
         return false;
     }
-    if (s->asked > s->loaded)
-        s->loaded = s->asked;
+    if (outcome != O3_OUTCOME_OK) {
+        fail(s, s->asked, reason);
+        return false;
+    }
+    if (s->asked > s->allocated)
+        s->allocated = s->asked;
+    if (s->asked > s->loadable)
+        s->loadable = s->asked;
     calibrate(s, runner_bytes, false);
-    return predicted(s, NULL) >= s->asked;
+    int64_t high = top(s);
+    if (s->asked > high)
+        return false;
+    /* Where prediction is the bound, a little more is noise of the reading; where a failure is, the grid is exact. */
+    bool predicted_bound = high < s->failed - O3_CTX_GRID;
+    double more = (double)(high - s->asked);
+    return s->must_fill || more <= (predicted_bound ? WORTH_MOVING * (double)s->asked : 0);
 }
 
 void search_ceiling_filled(search_ceiling *s, o3_outcome outcome, const char *reason, int64_t runner_bytes)
 {
+    s->fills++;
     if (outcome != O3_OUTCOME_OK) {
         if (s->proven >= s->asked) /* a later proof at the same size failed */
             s->proven = 0;
-        fail(s, reason);
+        fail(s, s->asked, reason);
         return;
     }
     if (s->asked > s->proven)
@@ -113,7 +141,7 @@ void search_ceiling_result(const search_ceiling *s, o3_ceiling *ret_ceiling)
     int limiting;
     int64_t safe = predicted(s, &limiting);
     ret_ceiling->proven_tokens = s->proven;
-    ret_ceiling->allocated_tokens = s->loaded;
+    ret_ceiling->allocated_tokens = s->allocated;
     ret_ceiling->trained_tokens = s->model->trained_tokens;
     ret_ceiling->iterations = s->iterations;
     ret_ceiling->next_num_ctx = s->proven + O3_CTX_GRID;
@@ -125,7 +153,8 @@ void search_ceiling_result(const search_ceiling *s, o3_ceiling *ret_ceiling)
         say_predicted(s, ret_ceiling->next_num_ctx, limiting, ret_ceiling);
     } else if (s->failed_kind == O3_STEP_MEASURED) {
         ret_ceiling->next_kind = O3_STEP_MEASURED;
-        ret_ceiling->next_num_ctx = s->failed;
+        if (s->failed > ret_ceiling->next_num_ctx) /* the steps between were not worth a fill or a load */
+            ret_ceiling->next_num_ctx = s->failed;
         O3_COPY(ret_ceiling->next_reason, s->failed_reason);
     } else {
         O3_FORMAT(ret_ceiling->next_reason, "less than %.0f %% more window is not worth another fill",

@@ -19,7 +19,7 @@ double stats_normal_quantile(double p);
 
 /* Marks outliers in keep[] (true = kept): |x - median| > 3.5 x 1.4826 MAD (Iglewicz & Hoaglin 1993), and never more
  * than max_share of the finite samples (the farthest first). Where the MAD is 0, 1.253314 x the mean absolute deviation
- * stands in. Returns the number removed. Needs 4 finite samples, else keeps all. keep[] is false, uncounted, for NaN. */
+ * stands in. Needs 4 finite samples, else keeps all. Returns the number removed; NaN is not kept, and not counted. */
 int stats_outliers(const double *x, int n, double max_share, bool *keep);
 
 /* Mean, 95 % t interval, CV and n of the kept samples. depth_tokens is copied through. n = 1: a mean alone. */

@@ -61,9 +61,9 @@ static const store_column peak_columns[] = {
     FIELD(o3_peak, "runner_bytes", runner_bytes, STORE_I64, int64_t),
 };
 
-const store_table store_trial_table = {"trial", trial_columns, O3_COUNT(trial_columns)};
-const store_table store_sample_table = {"sample", sample_columns, O3_COUNT(sample_columns)};
-const store_table store_peak_table = {"peak", peak_columns, O3_COUNT(peak_columns)};
+const store_table store_trial_table = {.name = "trial", .columns = trial_columns, .count = O3_COUNT(trial_columns)};
+const store_table store_sample_table = {.name = "sample", .columns = sample_columns, .count = O3_COUNT(sample_columns)};
+const store_table store_peak_table = {.name = "peak", .columns = peak_columns, .count = O3_COUNT(peak_columns)};
 
 void store_names(o3_buf *sql, const store_table *table)
 {

@@ -73,8 +73,8 @@ o3_status o3_store_run_begin(o3_store *store, const o3_run_key *key, const char 
     o3_status status = check_document(prediction_json, err);
     if (status == O3_OK)
         status = store_prepare(store, &stmt, "INSERT INTO run (" KEY_COLUMNS ", key_unknown, id, state, "
-                               "started_unix_ms, prediction_json) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-                               "begin a run", err);
+                               "started_unix_ms, prediction_json) "
+                               "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)", "begin a run", err);
     if (status != O3_OK)
         return status;
     /* 128 random bits: runs of many machines can meet in one database. */

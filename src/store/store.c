@@ -7,7 +7,7 @@
 
 /* quick_check reads the whole file; above this size it would be felt at every start, and damage is then found by the
  * statement that meets it. */
-#define CHECK_MAX_BYTES (64 << 20)
+#define CHECK_MAX_BYTES (32 << 20) /* about 0.2 s, 300000 samples */
 
 typedef enum verdict { SOUND, DAMAGED, NEWER } verdict;
 
@@ -225,6 +225,9 @@ o3_status o3_store_open(o3_store **ret_store, const char *path, o3_notes *notes,
 {
     o3_auto(store) o3_store *store = o3_alloc(1, sizeof(*store));
     o3_status status = store_place(path, &store->path, err);
+    if (status != O3_OK)
+        return status;
+    status = store_check_place(store->path, err); /* before the lock: no lock file beside what is refused */
     if (status != O3_OK)
         return status;
     o3_auto(fd) int lock = store_lock(store->path);

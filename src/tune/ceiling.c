@@ -122,8 +122,7 @@ o3_status stage_ceiling(session *s, o3_err *err)
     o3_knobs knobs = O3_KNOBS_DEFAULT;
     knobs.num_batch = TUNE_BATCH;
     tune_say(s, O3_EVENT_STAGE, "Ceiling");
-    /* initial_context_probe serves the other search strategies; the predictive one starts at its prediction. */
-    search_ceiling_init(&search, s->profile, s->model, &knobs, 0, (int)s->config->search_strategy.max_binary_iterations,
+    search_ceiling_init(&search, s->profile, s->model, &knobs, (int)s->config->search_strategy.max_binary_iterations,
                         &s->calibration);
     for (bool again = true; again;) {
         bool done = false;

@@ -54,6 +54,17 @@ static int choose(session *s, const o3_category *category, const int64_t *contex
     return best;
 }
 
+o3_preset presets_empty_row(const char *name)
+{
+    o3_preset row = {.knobs = O3_KNOBS_DEFAULT, .decode_per_s = O3_MEASURE_NONE, .decode_equal_per_s = O3_MEASURE_NONE,
+                     .prefill_per_s = O3_MEASURE_NONE, .ttft_ms = O3_MEASURE_NONE, .success_frac = NAN,
+                     .success_low = NAN, .success_high = NAN, .peaks = {.temperature_c = NAN, .cpu_frac = NAN},
+                     .score = {.total = NAN, .context = NAN, .throughput = NAN, .response = NAN, .w_context = NAN,
+                               .w_throughput = NAN, .w_response = NAN}};
+    O3_COPY(row.name, name);
+    return row;
+}
+
 void presets_choose(session *s, int64_t ceiling_tokens)
 {
     int64_t contexts[CANDIDATES_MAX];
@@ -72,14 +83,12 @@ void presets_choose(session *s, int64_t ceiling_tokens)
             continue;
         o3_preset *row = &r->presets[r->preset_count++];
         int64_t num_ctx = contexts[best], prompt = o3_preset_ttft_tokens(category, num_ctx);
-        *row = (o3_preset){.knobs = O3_KNOBS_DEFAULT, .score = score, .success_frac = NAN, .success_low = NAN,
-                           .success_high = NAN, .peaks = {.temperature_c = NAN, .cpu_frac = NAN}};
-        O3_COPY(row->name, category->name);
+        *row = presets_empty_row(category->name);
+        row->score = score;
         O3_COPY(row->description, category->description);
         row->knobs.num_ctx = (int32_t)num_ctx;
         row->knobs.num_batch = TUNE_BATCH;
         row->decode_per_s = predicted(decode_rate(s, num_ctx / 2), spread, num_ctx / 2);
-        row->decode_equal_per_s = O3_MEASURE_NONE;
         row->prefill_per_s = predicted((double)prompt / cost_fill_s(s, prompt), spread, prompt);
         row->ttft_ms = predicted(cost_fill_s(s, prompt) * 1e3, spread, prompt);
     }
@@ -290,12 +299,7 @@ o3_status stage_baseline(session *s, o3_err *err)
     o3_status status = visit_run(s, &plan, &trial, err);
     if (status)
         return status;
-    *row = (o3_preset){.knobs = O3_KNOBS_DEFAULT, .decode_per_s = O3_MEASURE_NONE,
-                       .decode_equal_per_s = O3_MEASURE_NONE, .prefill_per_s = O3_MEASURE_NONE,
-                       .ttft_ms = O3_MEASURE_NONE, .success_frac = NAN, .success_low = NAN, .success_high = NAN,
-                       .score = {.total = NAN, .context = NAN, .throughput = NAN, .response = NAN},
-                       .peaks = {.temperature_c = NAN, .cpu_frac = NAN}};
-    O3_COPY(row->name, "ollama_default");
+    *row = presets_empty_row("ollama_default");
     O3_COPY(row->description, "what this server does when nothing is set");
     if (trial->outcome != O3_OUTCOME_OK) {
         s->partial = s->partial || trial->outcome == O3_OUTCOME_CANCELLED;

@@ -20,14 +20,18 @@ static void on_wait(void *ctx)
     tune_progress(ctx);
 }
 
-static session *session_new(const o3_world *world, const o3_request *request, o3_result *result, o3_profile *profile)
+static session *session_new(const o3_world *given, const o3_request *request, o3_result *result, o3_profile *profile)
 {
     session *s = o3_alloc(1, sizeof(*s));
+    o3_world *world = &s->own_world;
     *result = (o3_result){.cost = {.wall_s = NAN, .lower_bound_s = NAN}, .ceiling = {.trained_tokens = -1,
                           .next_num_ctx = -1}};
-    result->baseline.score.total = NAN;
+    result->baseline = presets_empty_row("ollama_default");
     O3_COPY(result->model, request->model);
-    *s = (session){.world = world, .request = request, .config = world->config, .result = result, .server_pid = -1,
+    s->own_world = *given;
+    if (!given->config->learning.store_results)
+        world->store = NULL;
+    *s = (session){.own_world = *world, .world = world, .request = request, .config = world->config, .result = result, .server_pid = -1,
                    .calibration = O3_CALIBRATION_NONE, .started_ns = o3_now_ns(), .budget_s = request->budget_s,
                    .expected_s = NAN};
     s->samples = request->samples > 0 ? request->samples
@@ -55,7 +59,7 @@ static o3_status start_monitor(session *s, o3_err *err)
 {
     const o3_config *c = s->config;
     s->probe.server_pid = s->server_pid;
-    if (!s->profile->engine_local || !c->hardware_monitoring.peak_detection.enabled)
+    if (!s->profile->engine_local) /* our sensors say nothing about another host */
         return O3_OK;
     o3_monitor_options options = {
         .root = s->world->root,

@@ -23,6 +23,7 @@ typedef struct curve { /* by depth, from the ceiling's ladder */
 } curve;
 
 typedef struct session {
+    o3_world own_world;         /* the given one, without a store where none is wanted */
     const o3_world *world;
     const o3_request *request;
     const o3_config *config;
@@ -90,6 +91,7 @@ void stage_restore(session *s); /* loads again what was loaded before */
 
 /* presets.c, shared with the prediction */
 void presets_choose(session *s, int64_t ceiling_tokens);
+o3_preset presets_empty_row(const char *name); /* nothing known yet: all missing */
 /* A row's numbers from the trials that measured it. */
 void presets_take(session *s, o3_preset *row, const o3_trial *const *trials, int count);
 int64_t presets_equal_depth(int64_t num_ctx);

@@ -23,11 +23,18 @@ static const o3_trial *remember(session *s, const o3_trial *trial)
     return kept;
 }
 
+/* A load that the search went on from, where it now wants the fill. */
+static bool only_loaded(const visit_plan *plan, const o3_trial *trial)
+{
+    return plan->search && plan->search->must_fill && trial->outcome == O3_OUTCOME_OK && !trial->sample_count;
+}
+
 static o3_status recall(session *s, const visit_plan *plan, const o3_trial **ret_trial, o3_err *err)
 {
     *ret_trial = NULL;
     for (int i = 0; i < s->trial_count; i++)
-        if (!strcmp(s->trials[i]->purpose, plan->purpose) && o3_knobs_equal(&s->trials[i]->asked, &plan->knobs))
+        if (!strcmp(s->trials[i]->purpose, plan->purpose) && o3_knobs_equal(&s->trials[i]->asked, &plan->knobs) &&
+            !only_loaded(plan, s->trials[i]))
             *ret_trial = s->trials[i];
     if (*ret_trial || !s->world->store || !s->result->run_id[0])
         return O3_OK;
@@ -39,7 +46,7 @@ static o3_status recall(session *s, const visit_plan *plan, const o3_trial **ret
     static const o3_outcome passing[] = {O3_OUTCOME_SERVER_GONE, O3_OUTCOME_MODEL_GONE, O3_OUTCOME_BUSY};
     for (int i = 0; i < O3_COUNT(passing); i++)
         found = found && trial->outcome != passing[i];
-    if (found) {
+    if (found && !only_loaded(plan, trial)) {
         *ret_trial = remember(s, trial);
         s->reused++;
     }
@@ -142,14 +149,23 @@ static o3_status measure(session *s, const visit_plan *plan, o3_trial *trial, o3
     s->probe.seed = o3_hash(plan->purpose, strlen(plan->purpose),
                             s->request->seed * 31 + (uint64_t)(uint32_t)plan->knobs.num_ctx);
     s->probe.texts = 0;
+    if (tune_left_s(s) <= 0) {
+        s->partial = true;
+        trial->outcome = O3_OUTCOME_CANCELLED;
+        O3_FORMAT(trial->reason, "the budget of %.0f s is used up", s->budget_s);
+        return O3_OK;
+    }
     o3_status status = probe_load(&s->probe, trial, err);
+    if (!status && trial->outcome != O3_OUTCOME_OK && plan->search)
+        search_ceiling_loaded(plan->search, trial->outcome, trial->reason, trial->in_force.num_ctx, -1);
     if (status || trial->outcome != O3_OUTCOME_OK)
         return status;
     if (s->monitor) {
         o3_clock_real.sleep_ns(NULL, 250 * O3_NS_PER_MS); /* two ticks that see the loaded runner */
         monitor_peaks(s->monitor, &trial->peaks);
     }
-    if (plan->search && !search_ceiling_loaded(plan->search, trial->outcome, trial->reason, visit_runner_bytes(trial)))
+    if (plan->search && !search_ceiling_loaded(plan->search, O3_OUTCOME_OK, "", trial->in_force.num_ctx,
+                                                visit_runner_bytes(trial)))
         return O3_OK;
     if (plan->fresh_count)
         status = take_fresh(s, plan, trial, err);
@@ -178,8 +194,8 @@ o3_status visit_run(session *s, const visit_plan *plan, const o3_trial **ret_tri
         const o3_trial *old = *ret_trial;
         /* What was decided after its load is seen from what it went on to do. */
         if (plan->search)
-            search_ceiling_loaded(plan->search, old->loads && old->sample_count ? O3_OUTCOME_OK : old->outcome,
-                                  old->reason, old->sample_count ? -1 : visit_runner_bytes(old));
+            search_ceiling_loaded(plan->search, old->sample_count ? O3_OUTCOME_OK : old->outcome, old->reason,
+                                  old->in_force.num_ctx, old->sample_count ? -1 : visit_runner_bytes(old));
         return O3_OK;
     }
     o3_auto(free) o3_trial *trial = o3_alloc(1, sizeof(*trial));

@@ -48,7 +48,7 @@ class Run:
 
     def __str__(self):
         return (f"$ {shlex.join(map(str, self.args))}\n[exit {self.rc}, {self.wall_s:.1f} s, {self.rss_kib} KiB]\n"
-                f"--- stdout\n{clip(self.out)}\n--- stderr\n{clip(self.err)}")
+                f"--- stdout\n{clip(self.out, 700)}\n--- stderr\n{clip(self.err)}")
 
 
 def clip(text, limit=3000):

@@ -288,7 +288,8 @@ static void rows_of_the_user(void **state)
     assert_int_equal(config_load_text(&config, text, sizeof(text) - 1, "t", NULL, NULL, &err), O3_OK);
     assert_int_equal(config_finish(&target, &err), O3_OK);
     assert_int_equal(config.category_count, 5);
-    const o3_category *night = o3_config_category(&config, "night-batch"), *plain = o3_config_category(&config, "plain");
+    const o3_category *night = o3_config_category(&config, "night-batch");
+    const o3_category *plain = o3_config_category(&config, "plain");
     assert_ptr_equal(night, &config.categories[3]);
     assert_true(night->context_weight == 0 && night->throughput_weight == 1 && night->ttft_weight == 0);
     assert_int_equal(night->target_context_min, -1);

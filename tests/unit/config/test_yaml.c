@@ -57,7 +57,8 @@ static const struct {
     {"\"a\\eb\": 1\n", "f.yaml:1: 'a?b' cannot be a key"},
     {"\"\": 1\n", "f.yaml:1: '' cannot be a key"},
     {"? [a]\n: 1\n", "f.yaml:1: a key must be a plain word"},
-    {"preset_categories: {\"a/b\": {}}\n", "f.yaml:1: preset_categories.a/b: a name has 1 to 63 letters, digits, - and _"},
+    {"preset_categories: {\"a/b\": {}}\n",
+     "f.yaml:1: preset_categories.a/b: a name has 1 to 63 letters, digits, - and _"},
 
     {"testing:\n  statistical_validation:\n    min_samples_per_config: five\n",
      "f.yaml:3: testing.statistical_validation.min_samples_per_config: 'five' is not a whole number"},
@@ -239,19 +240,19 @@ static void derived_values(void **state)
     assert_int_equal(notes.count, 0);
 }
 
-/* The root of the sources: where the shipped file is. */
+/* The root of the sources: given, or from where this file was compiled, which is where the tests run. */
 static void find_root(char *dst, size_t dst_size)
 {
     const char *given = getenv("O3_SOURCE_ROOT");
     char probe[4200];
-    o3_copy(dst, dst_size, given ? given : ".");
-    for (int up = 0; up < 6; up++) {
-        o3_format(probe, sizeof(probe), "%s/tests/fixtures/config/older.yaml", dst);
-        if (!access(probe, R_OK))
-            return;
-        o3_format(dst + strlen(dst), dst_size - strlen(dst), "/..");
+    o3_copy(dst, dst_size, given ? given : __FILE__);
+    for (int up = 0; !given && up < 4; up++) {
+        char *slash = strrchr(dst, '/');
+        o3_copy(slash ? slash : dst, 2, slash ? "" : ".");
     }
-    fail_msg("the source tree is not above %s", given ? given : "the working directory");
+    o3_format(probe, sizeof(probe), "%s/tests/fixtures/config/older.yaml", dst);
+    if (access(probe, R_OK))
+        fail_msg("%s is not the source tree; set O3_SOURCE_ROOT", dst);
 }
 
 static void source_path(const char *name, char *dst, size_t dst_size)

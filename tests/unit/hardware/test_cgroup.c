@@ -324,6 +324,7 @@ static void real_group(void **state)
     assert_int_equal(pipe2(go, O_CLOEXEC), 0);
     pid_t pid = fork();
     if (!pid) {
+        close(go[1]);
         if (!put(dir, "cgroup.procs", "0"))
             _exit(1);
         child_fill(file_name, ready[1], go[0]);

@@ -8,7 +8,8 @@
 
 static inline o3_measure sample_measure(double mean, double half, double cv, int n, int64_t depth)
 {
-    return (o3_measure){.mean = mean, .low = mean - half, .high = mean + half, .cv = cv, .n = n, .depth_tokens = depth};
+    return (o3_measure){
+        .mean = mean, .low = mean - half, .high = mean + half, .cv = cv, .n = n, .depth_tokens = depth};
 }
 
 static inline o3_preset sample_preset(const char *name, int32_t num_ctx, double decode, double equal)
@@ -21,8 +22,15 @@ static inline o3_preset sample_preset(const char *name, int32_t num_ctx, double 
         .decode_equal_per_s = sample_measure(equal, 2.0, 0.03, 5, 1000),
         .prefill_per_s = sample_measure(118.4, 6, 0.04, 3, num_ctx),
         .ttft_ms = sample_measure(num_ctx * 2.2, 90, 0.05, 5, num_ctx / 4),
-        .peaks = {.count = 1, .pools = {{.pool = "ram", .bytes = INT64_C(6) << 30}}, .temperature_c = NAN, .cpu_frac = 0.98},
-        .score = {.total = 0.912, .context = 1, .throughput = 0.56, .response = NAN, .w_context = 0.8,
+        .peaks = {.count = 1,
+                  .pools = {{.pool = "ram", .bytes = INT64_C(6) << 30}},
+                  .temperature_c = NAN,
+                  .cpu_frac = 0.98},
+        .score = {.total = 0.912,
+                  .context = 1,
+                  .throughput = 0.56,
+                  .response = NAN,
+                  .w_context = 0.8,
                   .w_throughput = 0.2},
         .success_frac = 1,
         .success_low = 0.5655,
@@ -44,7 +52,7 @@ static inline void sample_result(o3_result *r)
         .run_id = "7d1f0c2a",
         .finished_at = "2026-08-22T10:11:12Z",
         .complete = true,
-        .weights = "max_context: context 0.80, throughput 0.20, response 0.00",
+        .weights = "max_context 0.80 context + 0.20 throughput; fast_response 0.70 throughput + 0.30 response",
         .ceiling = {.proven_tokens = 8192, .allocated_tokens = 8192, .trained_tokens = 8192, .filled_tokens = 7994,
                     .proofs = 2, .next_num_ctx = -1, .next_kind = O3_STEP_TRAINED,
                     .next_reason = "the model was trained to 8,192 tokens", .iterations = 1, .loads = 2, .fills = 2},
@@ -60,6 +68,19 @@ static inline void sample_result(o3_result *r)
     o3_note(&r->notes, "each new prompt adds up to 8 GiB of host prompt cache (LLAMA_ARG_CACHE_RAM); 33 MiB seen per "
                        "1,500 tokens");
     o3_note(&r->notes, "no temperature sensor: the limit of 85 °C could not be watched");
+}
+
+/* A file of the source tree, from wherever the test runs; NULL text if it cannot be read. */
+static inline char *sample_file(const char *path)
+{
+    const char *given = getenv("O3_SOURCE_ROOT"), *tops[] = {given, ".", "..", "../..", "../../.."};
+    for (int i = 0; i < O3_COUNT(tops); i++) {
+        char *text = o3_alloc(1u << 20, 1);
+        if (tops[i] && o3_read_text(tops[i], path, text, 1u << 20) >= 0)
+            return text;
+        free(text);
+    }
+    return NULL;
 }
 
 #endif

@@ -104,4 +104,74 @@ static inline int count_aside(const char *path)
     return find_aside(path, NULL);
 }
 
+/* Every field differs from its neighbours and from 0; what may be missing is missing in odd samples. */
+static inline o3_sample sample_of(int i)
+{
+    bool odd = i % 2;
+    return (o3_sample){
+        .kind = (o3_sample_kind)(i % 3), .outcome = (o3_outcome)(i % (O3_OUTCOME_ERROR + 1)),
+        .text_seed = UINT64_MAX - (uint64_t)i, .sent_tokens = odd ? -1 : 1000 + i, .prompt_tokens = odd ? -1 : 0,
+        .added_tokens = odd ? -1 : 3000 + i, .eval_tokens = odd ? -1 : INT64_C(4000000000000) + i,
+        .prompt_eval_ns = odd ? -1 : 5000 + i, .eval_ns = odd ? -1 : 6000 + i, .load_ns = odd ? -1 : 7000 + i,
+        .ttft_ns = odd ? -1 : 8000 + i, .wall_ns = odd ? -1 : 9000 + i, .prefill_per_s = odd ? NAN : 1e3 / 3 + i,
+        .decode_per_s = odd ? NAN : 1.0 / 3 + i, .depth_tokens = odd ? -1 : 10000 + i,
+        .foreign_cpu_frac = odd ? NAN : 0.1 * i, .psi_memory_frac = odd ? NAN : 0, .disturbed = i % 5 == 0,
+        .warmup = i == 0, .outlier = i % 7 == 0,
+    };
+}
+
+static inline void fill_trial(o3_trial *trial, int samples)
+{
+    *trial = (o3_trial){
+        .purpose = "proof-1", .asked = {8192, -1, O3_UNSET, 12, 0}, .in_force = {4096, 512, 0, O3_UNSET, 1},
+        .size_bytes = INT64_C(9000000000), .size_vram_bytes = -1, .predicted_bytes = 0, .outcome = O3_OUTCOME_CLAMPED,
+        .reason = "asked 8192, got \"4096\" – it's /api/ps: ünder", .started_unix_ms = 1760000000123,
+        .wall_ns = 123456789012, .loads = 2, .fills = 0, .requests = 9, .depth_tokens = -1,
+        .peaks = {.count = 3, .temperature_c = NAN, .cpu_frac = 0.875,
+                  .pools = {{"vram:NVIDIA \"X\"", 1, 2}, {"ram:/sys/fs/cgroup/a b", -1, -1}, {"ünified", 0, -1}}},
+        .sample_count = samples,
+    };
+    for (int i = 0; i < samples; i++)
+        trial->samples[i] = sample_of(i);
+}
+
+static inline void same_double(double a, double b)
+{
+    assert_true((isnan(a) && isnan(b)) || (a >= b && a <= b));
+}
+
+static inline void same_sample(const o3_sample *a, const o3_sample *b)
+{
+    o3_sample x = *a, y = *b;
+    same_double(a->prefill_per_s, b->prefill_per_s);
+    same_double(a->decode_per_s, b->decode_per_s);
+    same_double(a->foreign_cpu_frac, b->foreign_cpu_frac);
+    same_double(a->psi_memory_frac, b->psi_memory_frac);
+    x.prefill_per_s = y.prefill_per_s = x.decode_per_s = y.decode_per_s = 0;
+    x.foreign_cpu_frac = y.foreign_cpu_frac = x.psi_memory_frac = y.psi_memory_frac = 0;
+    assert_memory_equal(&x, &y, offsetof(o3_sample, outlier) + sizeof(x.outlier));
+}
+
+static inline void same_trial(const o3_trial *a, const o3_trial *b)
+{
+    assert_string_equal(a->purpose, b->purpose);
+    assert_true(o3_knobs_equal(&a->asked, &b->asked) && o3_knobs_equal(&a->in_force, &b->in_force));
+    assert_true(a->size_bytes == b->size_bytes && a->size_vram_bytes == b->size_vram_bytes);
+    assert_true(a->predicted_bytes == b->predicted_bytes && a->outcome == b->outcome);
+    assert_string_equal(a->reason, b->reason);
+    assert_true(a->started_unix_ms == b->started_unix_ms && a->wall_ns == b->wall_ns);
+    assert_true(a->loads == b->loads && a->fills == b->fills && a->requests == b->requests);
+    assert_true(a->depth_tokens == b->depth_tokens && a->peaks.count == b->peaks.count);
+    same_double(a->peaks.temperature_c, b->peaks.temperature_c);
+    same_double(a->peaks.cpu_frac, b->peaks.cpu_frac);
+    for (int i = 0; i < a->peaks.count; i++) {
+        assert_string_equal(a->peaks.pools[i].pool, b->peaks.pools[i].pool);
+        assert_true(a->peaks.pools[i].bytes == b->peaks.pools[i].bytes);
+        assert_true(a->peaks.pools[i].runner_bytes == b->peaks.pools[i].runner_bytes);
+    }
+    assert_int_equal(a->sample_count, b->sample_count);
+    for (int i = 0; i < a->sample_count; i++)
+        same_sample(&a->samples[i], &b->samples[i]);
+}
+
 #endif
