@@ -12,8 +12,9 @@ typedef struct o3_measure {
     int n;                  /* kept samples; 0 = predicted */
     int removed;            /* outliers removed by the rule of stats.h, listed with the raw samples */
     int64_t depth_tokens;   /* the depth (decode) or prompt length (prefill, TTFT) it was taken at; -1 unknown */
+    bool disturbed;         /* something else used the CPU during every sample: stands, but compares with nothing */
 } o3_measure;
-#define O3_MEASURE_NONE ((o3_measure){NAN, NAN, NAN, NAN, 0, 0, -1})
+#define O3_MEASURE_NONE ((o3_measure){.mean = NAN, .low = NAN, .high = NAN, .cv = NAN, .depth_tokens = -1})
 
 typedef struct o3_score {
     double total;                                           /* 0..1; NaN if not scored */
@@ -80,6 +81,7 @@ typedef struct o3_result {
     o3_notes notes;
 } o3_result;
 
+extern const o3_preset o3_preset_none; /* nothing known: every member missing */
 /* NULL if there is none of that name. */
 const o3_preset *o3_result_preset(const o3_result *result, const char *name);
 

@@ -105,3 +105,17 @@ const o3_preset *o3_result_preset(const o3_result *result, const char *name)
             return &result->presets[i];
     return NULL;
 }
+
+#define NO_MEASURE {.mean = NAN, .low = NAN, .high = NAN, .cv = NAN, .depth_tokens = -1}
+const o3_preset o3_preset_none = {
+    .knobs = {O3_UNSET, O3_UNSET, O3_UNSET, O3_UNSET, O3_UNSET},
+    .decode_per_s = NO_MEASURE,
+    .decode_equal_per_s = NO_MEASURE,
+    .prefill_per_s = NO_MEASURE,
+    .ttft_ms = NO_MEASURE,
+    .peaks = {.temperature_c = NAN, .cpu_frac = NAN},
+    .score = {NAN, NAN, NAN, NAN, NAN, NAN, NAN},
+    .success_frac = NAN,
+    .success_low = NAN,
+    .success_high = NAN,
+};

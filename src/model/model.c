@@ -111,6 +111,9 @@ static void take_attention(o3_model *model, const reader *r)
     if (window > 0 && explicit_period > 0)
         period = explicit_period;
     model->kv_exact = head > 0 && model->layers > 0 && model->heads_kv >= 0;
+    if (!model->kv_exact)
+        o3_note(&model->notes, "the server does not tell layers, heads or width of this model; KV is known only after "
+                "the first load");
     for (int i = 0; i < model->layers; i++) {
         o3_layer *l = &model->layer[i];
         l->heads_kv = model->heads_kv >= 0 ? model->heads_kv : model->heads;

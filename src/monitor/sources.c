@@ -79,7 +79,8 @@ static void pool_open(monitor_sources *s, pool_source *pool, const o3_profile *p
 {
     pool->kernel.fd = pool->usage.fd = pool->stat.fd = -1;
     if (from->cgroup < 1 || from->cgroup > profile->cgroup_count) {
-        source_open(&pool->stat, s->root, "/proc", "meminfo");
+        if (!strcmp(from->name, "ram")) /* any other kind stays unread, which is unsafe and says so */
+            source_open(&pool->stat, s->root, "/proc", "meminfo");
         return;
     }
     const o3_cgroup *group = &profile->cgroups[from->cgroup - 1];

@@ -31,11 +31,11 @@ memory_parts predict_memory(const o3_model *model, int64_t num_ctx, int64_t batc
         parts.kv += (double)(l->heads_kv * (int64_t)(l->key_dim + l->value_dim) * 2 * kept * parallel);
     }
     parts.state = (double)model->state_bytes_per_slot * parallel;
-    parts.output = 4.0 * model->vocab * parallel;
+    parts.output = 4.0 * fmax(0, model->vocab) * parallel;
     /* compute = T (4 (3E + ff + R) + 2 (C + Cs)) + 24 T; T tokens of one worst-case batch, E the residual stream and
      * its copies, ff gate + up + product, R a hole left by attention, C the f16 mask */
-    double t = (double)((batch + parallel - 1) / parallel * parallel), e = model->embedding, f = model->ff;
-    double q = (double)model->heads * model->layer[0].key_dim, u = model->experts_used;
+    double t = (double)((batch + parallel - 1) / parallel * parallel), e = fmax(0, model->embedding), f = fmax(0, model->ff);
+    double q = fmax(0, model->heads) * model->layer[0].key_dim, u = fmax(0, model->experts_used);
     double ff = model->experts > 0 ? 3 * u * f + (e > 2 * f ? u * e : 0) : 3 * f;
     double r = q < 2 * e ? q : 2 * e;
     parts.compute = t * (4 * (3 * e + ff + r) + 2 * (double)(cells + swa_cells)) + 24 * t;

@@ -42,6 +42,7 @@ typedef struct probe {
     int64_t text_tokens;         /* the engine's count for that */
     int64_t cached_tokens;       /* in texts left behind in this load */
     int64_t window_tokens;       /* num_ctx in force */
+    bool peaks_frozen;           /* samples no longer raise the trial's peaks */
     double last_decode_per_s;    /* of the previous, shallower depth in this load; NaN */
     int64_t last_depth_tokens;
 } probe;

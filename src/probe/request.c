@@ -105,7 +105,7 @@ static void keep(probe *p, o3_trial *trial, o3_sample *s)
         trial->samples[trial->sample_count++] = *s;
     if (s->outcome == O3_OUTCOME_OK && s->prompt_tokens > trial->depth_tokens)
         trial->depth_tokens = s->prompt_tokens;
-    if (p->monitor)
+    if (p->monitor && !p->peaks_frozen)
         monitor_peaks(p->monitor, &trial->peaks);
     if (p->on_sample)
         p->on_sample(p->ctx, trial, s);

@@ -36,6 +36,7 @@ static const field fields_knobs[] = {
 static const field fields_measure[] = {
     REAL(o3_measure, mean), REAL(o3_measure, low), REAL(o3_measure, high), REAL(o3_measure, cv),
     COUNT(o3_measure, n), COUNT(o3_measure, removed), INT64(o3_measure, depth_tokens),
+    BOOL(o3_measure, disturbed),
     END,
 };
 
@@ -78,20 +79,6 @@ const field fields_preset[] = {
     GROUP("success", fields_success),
     TEXT(o3_preset, verdict),
     END,
-};
-
-#define NO_MEASURE {NAN, NAN, NAN, NAN, 0, 0, -1}
-const o3_preset fields_no_preset = {
-    .knobs = {O3_UNSET, O3_UNSET, O3_UNSET, O3_UNSET, O3_UNSET},
-    .decode_per_s = NO_MEASURE,
-    .decode_equal_per_s = NO_MEASURE,
-    .prefill_per_s = NO_MEASURE,
-    .ttft_ms = NO_MEASURE,
-    .peaks = {.temperature_c = NAN, .cpu_frac = NAN},
-    .score = {NAN, NAN, NAN, NAN, NAN, NAN, NAN},
-    .success_frac = NAN,
-    .success_low = NAN,
-    .success_high = NAN,
 };
 
 static const field fields_engine[] = {

@@ -40,7 +40,6 @@ typedef struct field {
 /* Tables end with name NULL. */
 extern const field fields_result[], fields_preset[], fields_trial[], fields_profile[];
 
-extern const o3_preset fields_no_preset; /* everything missing */
 
 json_t *fields_write(const field *table, const void *base);
 /* Always a string: bytes that are no UTF-8 (a text cut within a character) are replaced. */

@@ -189,7 +189,7 @@ json_t *o3_result_to_json(const o3_result *result, const o3_profile *profile)
     json_object_set_new(json, "profile", o3_profile_to_json(profile));
     /* A baseline that nobody filled is zeroed in memory; in the document it is missing, not 0. */
     if (!result->baseline.measured && result->baseline.knobs.num_ctx == 0)
-        json_object_set_new(json, "baseline", fields_write(fields_preset, &fields_no_preset));
+        json_object_set_new(json, "baseline", fields_write(fields_preset, &o3_preset_none));
     return json;
 }
 

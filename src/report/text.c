@@ -176,7 +176,7 @@ text_verdict text_compare(const o3_measure *a, const o3_measure *b, double *ret_
                  isfinite(b->high) && a->mean > 0 && b->mean > 0;
     bool equal_depth = a->depth_tokens > 0 && b->depth_tokens > 0 &&
                        llabs((long long)(a->depth_tokens - b->depth_tokens)) * 10 <= b->depth_tokens;
-    if (!known || !equal_depth)
+    if (!known || !equal_depth || a->disturbed || b->disturbed)
         return TEXT_UNKNOWN;
     *ret_percent = (a->mean / b->mean - 1) * 100;
     if (a->low <= b->high && b->low <= a->high)

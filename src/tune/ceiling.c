@@ -8,9 +8,9 @@ static visit_plan ladder(const session *s, search_ceiling *search, int64_t num_c
     visit_plan plan = {.purpose = "proof-1", .knobs = search->knobs, .fill = true, .search = search};
     plan.knobs.num_ctx = (int32_t)num_ctx;
     visit_add_rung(&plan, presets_equal_depth(num_ctx), s->samples);
-    visit_add_rung(&plan, num_ctx / 4, 1);
+    visit_add_rung(&plan, num_ctx / 4, 3);
     visit_add_rung(&plan, num_ctx / 2, s->samples);
-    visit_add_rung(&plan, num_ctx * 3 / 4, 1);
+    visit_add_rung(&plan, num_ctx * 3 / 4, 3);
     visit_add_rung(&plan, num_ctx - PROBE_DECODE_TOKENS, s->samples);
     return plan;
 }
@@ -36,8 +36,9 @@ static o3_status iterate(session *s, search_ceiling *search, bool *ret_done, o3_
         s->partial = true;
         return O3_OK;
     }
-    tune_say(s, O3_EVENT_PROGRESS, "Ceiling: filling %lld tokens", (long long)num_ctx);
     visit_plan plan = ladder(s, search, num_ctx);
+    s->expected_s = tune_elapsed_s(s) + cost_visit_s(s, &plan) + presets_rest_s(s, 0);
+    tune_say(s, O3_EVENT_PROGRESS, "Ceiling: filling %lld tokens", (long long)num_ctx);
     o3_status status = visit_run(s, &plan, &trial, err);
     if (status)
         return status;
@@ -93,6 +94,7 @@ static o3_status prove_again(session *s, search_ceiling *search, bool *ret_again
     const o3_category *category = o3_config_category(s->config, "max_context");
     const o3_trial *trial;
     visit_plan plan = visit_preset_plan(s, search->knobs, c->proven_tokens, category, true);
+    s->expected_s = tune_elapsed_s(s) + presets_rest_s(s, 0);
     tune_say(s, O3_EVENT_PROGRESS, "Ceiling: proving %lld again on a fresh load", (long long)c->proven_tokens);
     o3_status status = visit_run(s, &plan, &trial, err);
     if (status)

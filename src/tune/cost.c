@@ -35,6 +35,19 @@ double cost_decode_s(const session *s, int64_t depth_tokens, int samples)
     return samples * PROBE_DECODE_TOKENS / rate;
 }
 
+double cost_visit_s(const session *s, const visit_plan *plan)
+{
+    double total = LOAD_S, deepest = 0;
+    for (int i = 0; i < plan->rung_count; i++) {
+        total += cost_decode_s(s, plan->rungs[i], plan->decode_count[i]);
+        deepest = (double)plan->rungs[i];
+    }
+    total += cost_fill_s(s, (int64_t)deepest);
+    if (plan->fresh_count) /* one more: the first after a load does not count */
+        total += (plan->fresh_count + 1) * (cost_fill_s(s, plan->fresh_tokens) + cost_decode_s(s, plan->fresh_tokens, 1));
+    return total;
+}
+
 static void curve_add(curve *c, double depth, double decode_per_s, double fill_s)
 {
     if (c->count == TUNE_CURVE_MAX || (c->count && depth <= c->depth[c->count - 1]))
@@ -58,6 +71,26 @@ static double decode_at(const o3_trial *trial, int rung)
     return count ? stats_median(rates, count) : trial->samples[rung].decode_per_s;
 }
 
+/* Decode only gets slower with depth: neighbours that say otherwise are noise and share their mean (the
+ * pool-adjacent-violators algorithm, Ayer et al. 1955). */
+static void make_monotone(curve *c)
+{
+    int size[TUNE_CURVE_MAX], blocks = 0;
+    double mean[TUNE_CURVE_MAX];
+    for (int i = 0; i < c->count; i++) {
+        mean[blocks] = c->decode_per_s[i];
+        size[blocks++] = 1;
+        while (blocks > 1 && mean[blocks - 1] > mean[blocks - 2]) {
+            int both = size[blocks - 1] + size[blocks - 2];
+            mean[blocks - 2] = (mean[blocks - 1] * size[blocks - 1] + mean[blocks - 2] * size[blocks - 2]) / both;
+            size[blocks-- - 2] = both;
+        }
+    }
+    for (int b = 0, i = 0; b < blocks; b++)
+        for (int k = 0; k < size[b]; k++)
+            c->decode_per_s[i++] = mean[b];
+}
+
 void cost_learn(session *s, const o3_trial *trial)
 {
     curve fresh = {0};
@@ -71,6 +104,7 @@ void cost_learn(session *s, const o3_trial *trial)
         if (!isnan(decode))
             curve_add(&fresh, (double)sample->prompt_tokens, decode, fill_s);
     }
+    make_monotone(&fresh);
     if (fresh.count && (!s->curve.count || fresh.depth[fresh.count - 1] >= s->curve.depth[s->curve.count - 1]))
         s->curve = fresh;
     if (!s->curve.count)

@@ -33,9 +33,10 @@ double tune_left_s(const session *s)
 
 void tune_progress(session *s)
 {
-    double elapsed = tune_elapsed_s(s), left = s->expected_s - elapsed;
-    if (!(left > 1))
-        left = isnan(s->expected_s) ? NAN : 1;
+    double elapsed = tune_elapsed_s(s);
+    double left = fmin(s->expected_s, s->budget_s) - elapsed; /* fmin also passes over an unknown expectation */
+    if (isnan(s->expected_s) || left < 0)
+        left = NAN; /* longer than expected: better no number than a wrong one */
     tune_event(s, (o3_event){.kind = O3_EVENT_PROGRESS, .text = s->stage, .done_frac = elapsed / (elapsed + left),
                              .left_s = left});
 }

@@ -54,17 +54,6 @@ static int choose(session *s, const o3_category *category, const int64_t *contex
     return best;
 }
 
-o3_preset presets_empty_row(const char *name)
-{
-    o3_preset row = {.knobs = O3_KNOBS_DEFAULT, .decode_per_s = O3_MEASURE_NONE, .decode_equal_per_s = O3_MEASURE_NONE,
-                     .prefill_per_s = O3_MEASURE_NONE, .ttft_ms = O3_MEASURE_NONE, .success_frac = NAN,
-                     .success_low = NAN, .success_high = NAN, .peaks = {.temperature_c = NAN, .cpu_frac = NAN},
-                     .score = {.total = NAN, .context = NAN, .throughput = NAN, .response = NAN, .w_context = NAN,
-                               .w_throughput = NAN, .w_response = NAN}};
-    O3_COPY(row.name, name);
-    return row;
-}
-
 void presets_choose(session *s, int64_t ceiling_tokens)
 {
     int64_t contexts[CANDIDATES_MAX];
@@ -83,7 +72,8 @@ void presets_choose(session *s, int64_t ceiling_tokens)
             continue;
         o3_preset *row = &r->presets[r->preset_count++];
         int64_t num_ctx = contexts[best], prompt = o3_preset_ttft_tokens(category, num_ctx);
-        *row = presets_empty_row(category->name);
+        *row = o3_preset_none;
+        O3_COPY(row->name, category->name);
         row->score = score;
         O3_COPY(row->description, category->description);
         row->knobs.num_ctx = (int32_t)num_ctx;
@@ -115,6 +105,7 @@ visit_plan visit_preset_plan(const session *s, o3_knobs knobs, int64_t num_ctx, 
 /* Collects what `value` gives of the samples near a depth (within an eighth), disturbed ones only if nothing else is
  * there. */
 typedef struct pick {
+    const char *name;
     o3_sample_kind kind;
     bool any_kind;
     size_t field;    /* of the double in o3_sample; ttft is converted */
@@ -144,11 +135,14 @@ static o3_measure measure(session *s, const o3_preset *row, const o3_trial *cons
 {
     double x[STATS_MAX];
     int n = collect(trials, count, p, false, x);
-    if (n == 0 && (n = collect(trials, count, p, true, x)) > 0)
-        o3_note(&s->result->notes, "%s: the machine was busy in every sample; its numbers are disturbed", row->name);
+    bool disturbed = n == 0 && (n = collect(trials, count, p, true, x)) > 0;
     if (n == 0)
         return O3_MEASURE_NONE;
+    if (disturbed)
+        o3_note(&s->result->notes, "%s: the machine was busy with something else during every sample of %s at %lld tokens; "
+                "compare nothing with it", row->name, p->name, (long long)p->depth);
     o3_measure m = stats_measure(x, n, p->depth, s->config->quality_assurance.remove_outliers);
+    m.disturbed = disturbed;
     double tolerance = s->config->testing.statistical_validation.variance_tolerance;
     if (m.cv > tolerance)
         o3_note(&s->result->notes, "%s: samples spread by %.0f %%, over the tolerance of %.0f %%", row->name, m.cv * 100,
@@ -219,9 +213,9 @@ void presets_take(session *s, o3_preset *row, const o3_trial *const *trials, int
     int64_t window = row->knobs.num_ctx, prompt = row->ttft_ms.depth_tokens;
     if (window == O3_UNSET)
         window = trials[0]->in_force.num_ctx;
-    pick decode = {.any_kind = true, .field = offsetof(o3_sample, decode_per_s), .depth = window / 2};
-    pick prefill = {.kind = O3_SAMPLE_PREFILL, .field = offsetof(o3_sample, prefill_per_s), .depth = prompt};
-    pick ttft = {.kind = O3_SAMPLE_PREFILL, .ttft = true, .depth = prompt};
+    pick decode = {.name = "decode", .any_kind = true, .field = offsetof(o3_sample, decode_per_s), .depth = window / 2};
+    pick prefill = {.name = "prefill", .kind = O3_SAMPLE_PREFILL, .field = offsetof(o3_sample, prefill_per_s), .depth = prompt};
+    pick ttft = {.name = "TTFT", .kind = O3_SAMPLE_PREFILL, .ttft = true, .depth = prompt};
     row->measured = true;
     row->decode_per_s = measure(s, row, trials, count, &decode);
     decode.depth = presets_equal_depth(window);
@@ -249,6 +243,33 @@ static int trials_for(const session *s, const o3_preset *row, const o3_trial *vi
     return count;
 }
 
+static visit_plan baseline_plan(const session *s)
+{
+    /* Its window is not known before the load; 4096 is the default of small machines, and the fill follows what is
+     * in force (probe_grow cuts rungs at the window). */
+    int64_t window = s->model->trained_tokens > 0 && s->model->trained_tokens < 4096 ? s->model->trained_tokens : 4096;
+    bool fill = !s->result->ceiling.proven_tokens || s->result->ceiling.proven_tokens >= window;
+    return visit_preset_plan(s, O3_KNOBS_DEFAULT, window, NULL, fill);
+}
+
+double presets_rest_s(const session *s, int from)
+{
+    visit_plan plan = baseline_plan(s);
+    double total = cost_visit_s(s, &plan);
+    for (int i = from; i < s->result->preset_count; i++) {
+        const o3_preset *row = &s->result->presets[i];
+        const o3_category *category = o3_config_category(s->config, row->name);
+        bool seen = false;
+        plan = visit_preset_plan(s, row->knobs, row->knobs.num_ctx, category, true);
+        for (int j = 0; j < s->trial_count; j++)
+            seen = seen || (!strcmp(s->trials[j]->purpose, plan.purpose) && o3_knobs_equal(&s->trials[j]->asked, &plan.knobs));
+        for (int j = from; j < i; j++)
+            seen = seen || o3_knobs_equal(&s->result->presets[j].knobs, &row->knobs);
+        total += seen ? 0 : cost_visit_s(s, &plan);
+    }
+    return total;
+}
+
 static o3_status measure_row(session *s, o3_preset *row, const o3_category *category, o3_err *err)
 {
     const o3_trial *visit, *trials[TUNE_TRIALS_MAX];
@@ -257,6 +278,7 @@ static o3_status measure_row(session *s, o3_preset *row, const o3_category *cate
     if (fill && cost_fill_s(s, num_ctx) > 0.5 * tune_left_s(s))
         fill = false;
     visit_plan plan = visit_preset_plan(s, row->knobs, num_ctx, category, fill);
+    s->expected_s = tune_elapsed_s(s) + presets_rest_s(s, (int)(row - s->result->presets));
     tune_say(s, O3_EVENT_PROGRESS, "Presets: measuring %s at %lld tokens", row->name, (long long)num_ctx);
     o3_status status = visit_run(s, &plan, &visit, err);
     if (status)
@@ -290,16 +312,13 @@ o3_status stage_baseline(session *s, o3_err *err)
     o3_preset *row = &s->result->baseline;
     const o3_trial *trial;
     tune_say(s, O3_EVENT_PROGRESS, "Baseline: Ollama's defaults");
-    /* Its window is not known before the load; 4096 is the default of small machines, and the fill follows what is
-     * in force (probe_grow cuts rungs at the window). */
-    int64_t window = s->model->trained_tokens > 0 && s->model->trained_tokens < 4096 ? s->model->trained_tokens : 4096;
-    visit_plan plan = visit_preset_plan(s, O3_KNOBS_DEFAULT, window, NULL, true);
-    if (s->result->ceiling.proven_tokens && s->result->ceiling.proven_tokens < window)
-        plan.fill = false;
+    visit_plan plan = baseline_plan(s);
+    s->expected_s = tune_elapsed_s(s) + cost_visit_s(s, &plan);
     o3_status status = visit_run(s, &plan, &trial, err);
     if (status)
         return status;
-    *row = presets_empty_row("ollama_default");
+    *row = o3_preset_none;
+    O3_COPY(row->name, "ollama_default");
     O3_COPY(row->description, "what this server does when nothing is set");
     if (trial->outcome != O3_OUTCOME_OK) {
         s->partial = s->partial || trial->outcome == O3_OUTCOME_CANCELLED;

@@ -117,15 +117,35 @@ static void request_text(const session *s, char *dst, size_t size)
     o3_buf_release(&text);
 }
 
+/* What of the server's environment can change a measurement; addresses and house-keeping cannot. */
+static void relevant_env(const char *env, char *dst, size_t size)
+{
+    static const char *const ignored[] = {"OLLAMA_HOST=", "OLLAMA_ORIGINS=", "OLLAMA_MODELS=", "OLLAMA_NOPRUNE=",
+                                          "OLLAMA_NO_CLOUD=", "OLLAMA_KEEP_ALIVE=", "OLLAMA_DEBUG="};
+    o3_buf kept = O3_BUF(size - 1);
+    for (const char *line = env; *line; line += strcspn(line, "\n"), line += *line == '\n') {
+        bool skip = false;
+        for (int i = 0; i < O3_COUNT(ignored); i++)
+            skip = skip || !strncmp(line, ignored[i], strlen(ignored[i]));
+        if (!skip)
+            o3_buf_printf(&kept, "%.*s\n", (int)strcspn(line, "\n"), line);
+    }
+    o3_copy(dst, size, o3_buf_text(&kept));
+    o3_buf_release(&kept);
+}
+
 static void run_key(const session *s, o3_run_key *key)
 {
-    *key = (o3_run_key){.unknown = !s->model->digest[0]};
+    *key = (o3_run_key){.unknown = !s->model->digest[0] || !s->profile->fingerprint[0]};
     O3_COPY(key->model, s->model->name);
     O3_COPY(key->model_digest, s->model->digest);
     O3_COPY(key->hardware, s->profile->fingerprint);
     O3_COPY(key->engine_version, s->caps.version);
     /* Not readable (another user's server) is a known state of this machine, not an unknown engine. */
-    O3_COPY(key->engine_env, s->profile->engine_env_known ? s->profile->engine_env : "(not readable)");
+    if (s->profile->engine_env_known)
+        relevant_env(s->profile->engine_env, key->engine_env, sizeof(key->engine_env));
+    else
+        O3_COPY(key->engine_env, "(not readable)");
     request_text(s, key->request, sizeof(key->request));
 }
 

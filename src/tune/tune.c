@@ -3,6 +3,8 @@
 #include "o3/report.h"
 #include "tune_impl.h"
 
+#define STALLED_S 1.5 /* without a reading: the sampler's own 1 s and half a second of a busy machine */
+
 static void on_sample(void *ctx, o3_trial *trial, o3_sample *sample)
 {
     session *s = ctx;
@@ -15,9 +17,13 @@ static void on_sample(void *ctx, o3_trial *trial, o3_sample *sample)
     tune_progress(s);
 }
 
+/* A sampler that hangs in a kernel read cannot say so itself: a stalled sensor is unsafe. */
 static void on_wait(void *ctx)
 {
-    tune_progress(ctx);
+    session *s = ctx;
+    if (s->monitor && monitor_age_s(s->monitor) > STALLED_S)
+        o3_cancel_set(s->world->cancel, O3_CANCEL_SAFETY);
+    tune_progress(s);
 }
 
 static session *session_new(const o3_world *given, const o3_request *request, o3_result *result, o3_profile *profile)
@@ -26,7 +32,7 @@ static session *session_new(const o3_world *given, const o3_request *request, o3
     o3_world *world = &s->own_world;
     *result = (o3_result){.cost = {.wall_s = NAN, .lower_bound_s = NAN}, .ceiling = {.trained_tokens = -1,
                           .next_num_ctx = -1}};
-    result->baseline = presets_empty_row("ollama_default");
+    result->baseline = o3_preset_none;
     O3_COPY(result->model, request->model);
     s->own_world = *given;
     if (!given->config->learning.store_results)
@@ -75,16 +81,6 @@ static o3_status start_monitor(session *s, o3_err *err)
     return status;
 }
 
-/* Expected length of the whole run; refined once the ladder has measured. */
-static void expect(session *s, int64_t ceiling)
-{
-    double fill = cost_fill_s(s, ceiling), eighth = cost_fill_s(s, ceiling / 4);
-    s->expected_s = 2 * fill + (s->samples + 1) * eighth + 2 * cost_fill_s(s, 4096) + 6 * s->samples *
-                    cost_decode_s(s, ceiling / 2, 1);
-    if (s->expected_s > s->budget_s)
-        s->expected_s = s->budget_s;
-}
-
 static void advise(session *s)
 {
     o3_result *r = s->result;
@@ -105,7 +101,6 @@ static o3_status measure_all(session *s, o3_err *err)
         return status;
     if (s->result->ceiling.proven_tokens <= 0)
         return O3_OK;
-    expect(s, s->result->ceiling.proven_tokens);
     status = stage_presets(s, err);
     return status ? status : stage_baseline(s, err);
 }
@@ -148,7 +143,6 @@ static o3_status run(session *s, o3_err *err)
     if (status)
         return status;
     stage_predict(s);
-    expect(s, s->result->preset_count ? s->result->presets[0].knobs.num_ctx : 4096);
     status = start_monitor(s, err);
     if (!status)
         status = measure_all(s, err);

@@ -74,6 +74,7 @@ int64_t visit_runner_bytes(const o3_trial *trial); /* peak of the runner's own m
 /* cost.c */
 double cost_fill_s(const session *s, int64_t tokens);  /* expected, by curve, calibration or prior */
 double cost_decode_s(const session *s, int64_t depth_tokens, int samples);
+double cost_visit_s(const session *s, const visit_plan *plan);
 void cost_learn(session *s, const o3_trial *trial);    /* curve and rates from a ladder */
 void cost_finish(session *s);                          /* totals and the lower bound into the result */
 
@@ -91,10 +92,11 @@ void stage_restore(session *s); /* loads again what was loaded before */
 
 /* presets.c, shared with the prediction */
 void presets_choose(session *s, int64_t ceiling_tokens);
-o3_preset presets_empty_row(const char *name); /* nothing known yet: all missing */
 /* A row's numbers from the trials that measured it. */
 void presets_take(session *s, o3_preset *row, const o3_trial *const *trials, int count);
 int64_t presets_equal_depth(int64_t num_ctx);
+/* Expected seconds of the visits from row `from` on, the baseline included. */
+double presets_rest_s(const session *s, int from);
 /* The visit that measures a preset: unique prompts of the category's length, then a growing prompt to the depth all
  * rows share, half of the window, and (fill) the whole of it. category NULL: the baseline. */
 visit_plan visit_preset_plan(const session *s, o3_knobs knobs, int64_t num_ctx, const o3_category *category, bool fill);

@@ -109,6 +109,8 @@ static o3_status take_decodes(session *s, o3_trial *trial, int from, int wanted,
 {
     int most = wanted + DISTURBED_EXTRA + wanted / 2;
     for (int i = 0; i < most && count_good(trial, from, true) < wanted; i++) {
+        if (trial->samples[trial->sample_count - 1].disturbed)
+            o3_clock_real.sleep_ns(NULL, O3_NS_PER_S); /* bursts pass */
         if (i && tune_left_s(s) <= 0) /* on a busy machine the repeats alone could take for ever */
             return O3_OK;
         o3_status status = probe_again(&s->probe, trial, err);
@@ -167,17 +169,18 @@ static o3_status measure(session *s, const visit_plan *plan, o3_trial *trial, o3
     if (plan->search && !search_ceiling_loaded(plan->search, O3_OUTCOME_OK, "", trial->in_force.num_ctx,
                                                 visit_runner_bytes(trial)))
         return O3_OK;
-    if (plan->fresh_count)
+    status = take_rungs(s, plan, trial, err);
+    /* Peaks are those of one prompt filling the window, which is what was predicted. The unique prompts that follow
+     * grow the server's prompt cache, which is named apart (advise). */
+    s->probe.peaks_frozen = true;
+    if (!status && trial->outcome == O3_OUTCOME_OK && plan->fresh_count)
         status = take_fresh(s, plan, trial, err);
-    if (!status && trial->outcome == O3_OUTCOME_OK)
-        status = take_rungs(s, plan, trial, err);
+    s->probe.peaks_frozen = false;
     return status;
 }
 
 static o3_status finish(session *s, o3_trial *trial, o3_status status, o3_err *err)
 {
-    if (s->monitor && trial->outcome != O3_OUTCOME_OVER_LIMIT)
-        monitor_peaks(s->monitor, &trial->peaks);
     if (status == O3_OK && trial->outcome == O3_OUTCOME_NONE)
         trial->outcome = O3_OUTCOME_OK;
     o3_status stored = s->world->store ? o3_store_trial_end(s->world->store, trial, status ? NULL : err) : O3_OK;

@@ -11,7 +11,6 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import unittest
 
@@ -31,10 +30,9 @@ QUICK = {"time_scale": 0.02, "decode_scale": 0.25}
 class Run:
     """One finished o3: what it said and what it cost."""
 
-    def __init__(self, args, status, out, err, wall_s, usage):
-        self.args, self.out, self.err, self.wall_s = args, out, err, wall_s
+    def __init__(self, args, status, out, err, wall_s, cpu_s, rss_kib):
+        self.args, self.out, self.err, self.wall_s, self.cpu_s, self.rss_kib = args, out, err, wall_s, cpu_s, rss_kib
         self.rc = os.waitstatus_to_exitcode(status)
-        self.rss_kib, self.cpu_s = usage.ru_maxrss, usage.ru_utime + usage.ru_stime
 
     @property
     def json(self):
@@ -116,25 +114,29 @@ class Started:
     def kill(self, number):
         self.process.send_signal(number)
 
-    def wait(self, timeout=120):
-        over = threading.Event()
-
-        def end():
-            over.set()
-            self.process.kill()
-
-        timer = threading.Timer(timeout, end)
-        timer.start()
+    def peak_kib(self):
+        """Its largest resident memory. ru_maxrss would say ours, from before the exec, where that was larger."""
         try:
-            _, status, usage = os.wait4(self.process.pid, 0)
-        finally:
-            timer.cancel()
+            status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
+        except OSError:
+            return 0
+        return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")), 0)
+
+    def wait(self, timeout=120):
+        end, over, peak = time.monotonic() + timeout, False, 0
+        while not os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            peak = max(peak, self.peak_kib())
+            if time.monotonic() > end and not over:
+                over = True
+                self.process.kill()
+            time.sleep(0.01)
+        _, status, usage = os.wait4(self.pid, 0)
         self.process.returncode = os.waitstatus_to_exitcode(status)
         out, err = (os.pread(file.fileno(), 1 << 24, 0).decode(errors="replace") for file in self.files)
-        run = Run(self.args, status, out, err, time.monotonic() - self.began, usage)
+        run = Run(self.args, status, out, err, time.monotonic() - self.began, usage.ru_utime + usage.ru_stime, peak)
         for file in self.files:
             file.close()
-        if over.is_set():
+        if over:
             raise AssertionError(f"o3 did not end within {timeout} s\n{run}")
         return run
 

@@ -90,7 +90,7 @@ class TestCtrlC(InterruptCase):
                              timeout=5, what="the running request was hung up")
         gone = next(r.end for r in self.server.record.requests if r.end and r.end["outcome"] == "client-gone")
         self.assertLess((gone["t"] - sent) / 1e6, 250, "milliseconds from the signal to the hang-up")
-        last = self.server.record.requests[-1]
+        last = self.server.record.of("generate", "load", "unload")[-1]
         self.assertEqual((last.kind, last.body.get("model")), ("unload", MODEL), "our model does not stay loaded")
         self.check_resume(self.prompts())
 

@@ -316,7 +316,7 @@ static void real_group(void **state)
     if (version == 2) {
         O3_FORMAT(dir, "/sys/fs/cgroup/o3-test-count-%d", (int)getpid());
         if (mkdir(dir, 0755)) {
-            print_message("skipped: no cgroup can be made here (%s)\n", strerror(errno));
+            print_message("# skipped: no cgroup can be made here (%s)\n", strerror(errno));
             skip();
         }
     }
@@ -341,10 +341,10 @@ static void real_group(void **state)
     for (int i = 0; i < 100 && rmdir(dir); i++)
         usleep(10000);
     if (!filled || bytes < 0) {
-        print_message("skipped: the group has no memory controller or takes no process\n");
+        print_message("# skipped: the group has no memory controller or takes no process\n");
         skip();
     }
-    print_message("held 60 MiB and 30 MiB of file cache; counted %.2f MiB\n", (double)bytes / (double)MIB);
+    print_message("# held 60 MiB and 30 MiB of file cache; counted %.2f MiB\n", (double)bytes / (double)MIB);
     assert_in_range(bytes, 60 * MIB, 70 * MIB);
 }
 

@@ -20,7 +20,7 @@ static inline void host_files(const char *root)
     sysroot_text(root, "/proc/stat",
                  "cpu  100 1 50 1000 20 3 4 10 90 9\ncpu0 40 0 20 300 5 1 1 4 0 0\ncpu1 30 1 10 300 5 1 1 3 0 0\n"
                  "cpu2 20 0 10 200 5 1 1 2 0 0\ncpu3 10 0 10 200 5 0 1 1 0 0\nintr 12345 6 7\n");
-    sysroot_text(root, "/proc/vmstat", "nr_free_pages 5\nworkingset_refault_file 31\npswpin 7\npswpout 9\noom_kill 2\n");
+    sysroot_text(root, "/proc/vmstat", "nr_free 5\nworkingset_refault_file 31\npswpin 7\npswpout 9\noom_kill 2\n");
     sysroot_text(root, "/proc/self/stat", "9 (o3) R 1 1 1 0 -1 0 0 0 0 0 10 5 0 0 20 0 1 0 1 9 9\n");
 }
 

@@ -236,7 +236,7 @@ static void real_peak(void **state)
     helper_end(&child);
     monitor_peaks(monitor, &peaks);
     monitor_stop(monitor);
-    print_message("the child's own high-water mark %.2f MiB, sampled peak %.2f MiB\n", (double)own / (double)MIB,
+    print_message("# the child's own high-water mark %.2f MiB, sampled peak %.2f MiB\n", (double)own / (double)MIB,
                   (double)peaks.pools[0].runner_bytes / (double)MIB);
     assert_true(own >= 64 * MIB);
     assert_true(fabs((double)(peaks.pools[0].runner_bytes - own)) <= 0.05 * (double)own);
@@ -267,7 +267,7 @@ static void real_cpu_time(void **state)
     sources_read(sources, 0, &now);
     helper_end(&child);
     double hz = (double)sysconf(_SC_CLK_TCK), counted = (double)(now.engine_ticks - before.engine_ticks) / hz;
-    print_message("the child used %.3f s of CPU, counted (with our own) %.3f s\n", (double)used * 1e-9, counted);
+    print_message("# the child used %.3f s of CPU, counted (with our own) %.3f s\n", (double)used * 1e-9, counted);
     assert_true(now.engine_known);
     assert_true(counted >= (double)used * 1e-9 - 3 / hz);
     sources_close(sources);
@@ -332,7 +332,7 @@ static void real_limit(void **state)
     char reason[O3_TEXT_MAX], events[1024], path[PATH_MAX];
     o3_monitor *monitor = NULL;
     if (!group_make(growing_dir, sizeof(growing_dir))) {
-        print_message("skipped: no memory cgroup can be made here (%s)\n", strerror(errno));
+        print_message("# skipped: no memory cgroup can be made here (%s)\n", strerror(errno));
         skip();
     }
     growing_cancel = o3_cancel_new();
@@ -350,7 +350,7 @@ static void real_limit(void **state)
     o3_monitor_stop kind = monitor_stop_reason(monitor, reason, sizeof(reason));
     O3_FORMAT(path, "%s/%s", growing_dir, v1 ? "memory.oom_control" : "memory.events");
     int64_t got = o3_read_text("/", path, events, sizeof(events));
-    print_message("the child held %.0f MiB of 128 when it saw the token: %s\n", (double)held / (double)MIB, reason);
+    print_message("# the child held %.0f MiB of 128 when it saw the token: %s\n", (double)held / (double)MIB, reason);
 
     /* The server ends and its group with it: its death, not a sensor's. */
     o3_cancel_clear(growing_cancel, O3_CANCEL_SAFETY);
@@ -387,7 +387,7 @@ static void real_cost(void **state)
     wait_ticks(monitor, 10);
     monitor_since_mark(monitor, &window);
     double per_tick_us = monitor_cost_s(monitor) / (double)monitor_ticks(monitor) * 1e6;
-    print_message("%d pools: %.0f us of CPU a look, %.3f %% of a core at 10 Hz\n", profile->pool_count, per_tick_us,
+    print_message("# %d pools: %.0f us of CPU a look, %.3f %% of a core at 10 Hz\n", profile->pool_count, per_tick_us,
                   per_tick_us / 1000);
     assert_true(monitor_age_s(monitor) >= 0);
     assert_true(window.cpu_busy_frac >= 0 && window.cpu_busy_frac <= 1);

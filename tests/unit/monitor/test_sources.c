@@ -98,7 +98,8 @@ static void temperature(void **state)
     static const double row[] = {80, 99, 84, 99, 80, 84, 86, 86};
     for (int i = 0; i < O3_COUNT(row); i++) { /* single spikes are noise; two of three are not */
         b->reading.temperature_c = row[i];
-        assert_int_equal(after(b, 500, MONITOR_READ_TEMPERATURE), i == 3 || i == 7 ? O3_STOP_TEMPERATURE : O3_STOP_NONE);
+        o3_monitor_stop wanted = i == 3 || i == 7 ? O3_STOP_TEMPERATURE : O3_STOP_NONE;
+        assert_int_equal(after(b, 500, MONITOR_READ_TEMPERATURE), wanted);
     }
     assert_string_equal(b->text, "CPU at 86 °C (median of three readings), over the limit of 85 °C");
     limits_rearm(&b->limits, b->reading.at_ns);
@@ -280,7 +281,8 @@ static void processes(void **state)
 static void damaged_files(void **state)
 {
     static const char *const texts[] = {"", "\n", "garbage", "cpu  \n", "cpu  1 2\n", "cpu  -5 1 1 1 1 1 1 1\n",
-                                        "cpu  99999999999999999999 1 1 1 1 1 1 1\n", "cpu", "full total=", "full total=x",
+                                        "cpu  99999999999999999999 1 1 1 1 1 1 1\n", "cpu", "full total=",
+                                        "full total=x",
                                         "anon\n", "MemTotal: 5 kB\n", "pswpin\noom_kill x\n"};
     static const char *const files[] = {"/proc/stat", "/proc/pressure/memory", "/proc/meminfo", "/proc/vmstat",
                                         "/sys/fs/cgroup/e/memory.stat", "/proc/self/stat"};

@@ -279,9 +279,9 @@ static void summaries(void **state)
     for (int i = 0; i < result.preset_count; i++) {
         o3_preset *p = &result.presets[i];
         p->measured = p->proven = false;
-        p->decode_per_s = (o3_measure){27, 20, 38, NAN, 0, 0, p->knobs.num_ctx / 2};
-        p->prefill_per_s = (o3_measure){110, 80, 160, NAN, 0, 0, p->knobs.num_ctx};
-        p->ttft_ms = (o3_measure){7000, 5000, 9000, NAN, 0, 0, p->knobs.num_ctx / 4};
+        p->decode_per_s = (o3_measure){27, 20, 38, NAN, 0, 0, p->knobs.num_ctx / 2, false};
+        p->prefill_per_s = (o3_measure){110, 80, 160, NAN, 0, 0, p->knobs.num_ctx, false};
+        p->ttft_ms = (o3_measure){7000, 5000, 9000, NAN, 0, 0, p->knobs.num_ctx / 4, false};
         p->decode_equal_per_s = O3_MEASURE_NONE;
         p->peaks.count = 0;
     }
@@ -328,12 +328,12 @@ static void words_of_a_comparison(void **state)
         o3_measure mine;
         const char *words;
     } rows[] = {
-        {{90, 88, 92, 0.02, 5, 0, 1000}, "decodes 20 % faster"},
-        {{60, 58, 62, 0.02, 5, 0, 1000}, "decodes 20 % slower"},
-        {{78, 76, 80, 0.02, 5, 0, 1000}, "no difference in decode shown"},
-        {{90, 88, 92, 0.02, 5, 0, 2000}, "speed not compared at equal depth"},
-        {{90, 88, 92, 0.02, 0, 0, 1000}, "speed not compared at equal depth"},
-        {{90, NAN, NAN, NAN, 1, 0, 1000}, "speed not compared at equal depth"},
+        {{90, 88, 92, 0.02, 5, 0, 1000, false}, "decodes 20 % faster"},
+        {{60, 58, 62, 0.02, 5, 0, 1000, false}, "decodes 20 % slower"},
+        {{78, 76, 80, 0.02, 5, 0, 1000, false}, "no difference in decode shown"},
+        {{90, 88, 92, 0.02, 5, 0, 2000, false}, "speed not compared at equal depth"},
+        {{90, 88, 92, 0.02, 0, 0, 1000, false}, "speed not compared at equal depth"},
+        {{90, NAN, NAN, NAN, 1, 0, 1000, false}, "speed not compared at equal depth"},
     };
     for (int i = 0; i < O3_COUNT(rows); i++) {
         sample_result(&result);
@@ -374,10 +374,10 @@ static void numbers_for_people(void **state)
         o3_measure measure;
         const char *text;
     } rows[] = {
-        {{118.4, 112.4, 124.4, 0.1, 5, 0, 1}, "118 ± 6"},  {{38.41, 37.3, 39.5, 0.1, 5, 0, 1}, "38.4 ± 1.1"},
-        {{1.52, 1.5, 1.54, 0.1, 5, 0, 1}, "1.52 ± 0.02"},   {{244, 243.8, 244.2, 0.1, 5, 0, 1}, "244.0 ± 0.2"},
-        {{118.4, NAN, NAN, NAN, 1, 0, 1}, "118"},           {{27, 20, 38, NAN, 0, 0, 1}, "20..38"},
-        {{NAN, NAN, NAN, NAN, 0, 0, -1}, "-"},              {{3, 2.14, 5.1, NAN, 0, 0, 1}, "2.1..5.1"},
+        {{118.4, 112.4, 124.4, 0.1, 5, 0, 1, false}, "118 ± 6"},  {{38.41, 37.3, 39.5, 0.1, 5, 0, 1, false}, "38.4 ± 1.1"},
+        {{1.52, 1.5, 1.54, 0.1, 5, 0, 1, false}, "1.52 ± 0.02"},   {{244, 243.8, 244.2, 0.1, 5, 0, 1, false}, "244.0 ± 0.2"},
+        {{118.4, NAN, NAN, NAN, 1, 0, 1, false}, "118"},           {{27, 20, 38, NAN, 0, 0, 1, false}, "20..38"},
+        {{NAN, NAN, NAN, NAN, 0, 0, -1, false}, "-"},              {{3, 2.14, 5.1, NAN, 0, 0, 1, false}, "2.1..5.1"},
     };
     char text[64];
     for (int i = 0; i < O3_COUNT(rows); i++) {
