@@ -30,7 +30,7 @@ typedef struct o3_preset {
     bool proven;   /* its whole window was filled and evaluated */
     o3_knobs knobs;
     o3_measure decode_per_s;       /* at half of its window */
-    o3_measure decode_equal_per_s; /* at the depth that all rows of this run share */
+    o3_measure decode_equal_per_s; /* at the depth that all rows of this run share; n counts visits, not samples */
     o3_measure prefill_per_s;
     o3_measure ttft_ms;            /* depth_tokens = length of the prompt it was taken with */
     o3_peaks peaks;

@@ -146,7 +146,7 @@ const o3_option config_options[] = {
      .fallback = "300", NOW("Longest deadline, unless twice the predicted time is longer: then that.")},
 
     {.path = "hardware_monitoring.peak_detection.enabled", BOOL(hardware_monitoring.peak_detection.enabled),
-     .fallback = "true", NOW("false switches the monitor off, and with it peaks and the safety stop.")},
+     .fallback = "true", REPLACED("Always on: the monitor is the safety stop.")},
     {.path = "hardware_monitoring.peak_detection.sampling_interval_ms",
      INT(hardware_monitoring.peak_detection.sampling_interval_ms, 10, 1000, "ms"), .fallback = "100",
      NOW("Time between two looks at the memory; a longer one also delays the safety stop.")},
@@ -242,7 +242,7 @@ const o3_option config_options[] = {
 
     {.path = "model_intelligence.use_case_optimization.*.priority",
      CHOICE_IN(o3_use_case, priority, "context|throughput|balance|speed"), .fallback = "balance",
-     NOW("What the use case cares about most, in a word; the two weights say how much.")},
+     REPLACED("The row's two weights say it in numbers.")},
     {.path = "model_intelligence.use_case_optimization.*.context_weight",
      REAL_IN(o3_use_case, context_weight, 0, 1, ""), .fallback = "null",
      NOW("Weight of the context when --use-case names this row.")},
@@ -264,11 +264,11 @@ const o3_option config_options[] = {
     RESPONSE(large, "500", "1000", "2500"),
 
     {.path = "quality_assurance.pre_test_validation.hardware_check", BOOL(quality_assurance.hardware_check),
-     .fallback = "true", NOW("Refuse to start when the machine's limits cannot be read.")},
+     .fallback = "true", REPLACED("Always done: limits that cannot be read are named in the notes.")},
     {.path = "quality_assurance.pre_test_validation.model_verification", BOOL(quality_assurance.model_verification),
-     .fallback = "true", NOW("Refuse to start when the model is not there or cannot generate.")},
+     .fallback = "true", REPLACED("Always done: a model that is not there or cannot generate is refused.")},
     {.path = "quality_assurance.pre_test_validation.resource_check", BOOL(quality_assurance.resource_check),
-     .fallback = "true", NOW("Refuse to start when other models are loaded or the memory is taken.")},
+     .fallback = "true", REPLACED("Always done; --unload-others makes room instead of refusing.")},
     {.path = "quality_assurance.post_test_validation.statistical_significance",
      BOOL(quality_assurance.statistical_significance), .fallback = "true",
      LATER(RACE "a difference that is not shown keeps the default.")},
@@ -284,7 +284,7 @@ const o3_option config_options[] = {
      .fallback = "true", LATER(RACE "the winner is measured again on a fresh load.")},
     {.path = "quality_assurance.result_filtering.enforce_hardware_limits",
      BOOL(quality_assurance.enforce_hardware_limits), .fallback = "true",
-     NOW("Drop what was measured past a limit; false only keeps it with a mark, the safety stop stays on.")},
+     REPLACED("Always on: what breaks a limit is stopped and never handed out.")},
 
     {.path = "deployment.auto_deployment.enabled", BOOL(deployment.auto_enabled), .fallback = "true",
      LATER("Comes with automatic deployment; until then o3 apply does it when you say so.")},

@@ -123,6 +123,9 @@ o3_status probe_load(probe *p, o3_trial *trial, o3_err *err)
     o3_status status = probe_unload(p, err);
     if (status)
         return status;
+    o3_cancel_clear(p->cancel, O3_CANCEL_SAFETY); /* what the last runner did on its way out is over; what is not is seen */
+    if (p->monitor)
+        monitor_rearm(p->monitor);
     if (p->monitor && trial->loads == 0) /* peaks are the trial's, whatever it reloads */
         monitor_peaks_reset(p->monitor);
     o3_reply reply;

@@ -139,6 +139,17 @@ static void window_words(char *dst, size_t size, const o3_preset *preset, const 
         o3_format(dst, size, "smaller window (x%.2f)", mine / theirs);
 }
 
+/* The baseline's knobs are those in force; what a preset leaves unset it shares with the default. */
+static bool same_settings(const o3_knobs *preset, const o3_knobs *in_force)
+{
+    for (const o3_knob_field *f = o3_knob_fields; f->name; f++) {
+        int32_t value = o3_knob_get(preset, f);
+        if (value != O3_UNSET && value != o3_knob_get(in_force, f))
+            return false;
+    }
+    return preset->num_ctx > 0;
+}
+
 static void speed_words(char *dst, size_t size, const o3_preset *preset, const o3_preset *baseline)
 {
     const o3_measure *a = &preset->decode_equal_per_s, *b = &baseline->decode_equal_per_s;
@@ -148,7 +159,9 @@ static void speed_words(char *dst, size_t size, const o3_preset *preset, const o
     text_rate(mine, sizeof(mine), a);
     text_rate(theirs, sizeof(theirs), b);
     text_tokens(depth, sizeof(depth), a->depth_tokens);
-    if (verdict == TEXT_UNKNOWN)
+    if (same_settings(&preset->knobs, &baseline->knobs))
+        o3_copy(dst, size, "these are the default's own settings here: nothing changes");
+    else if (verdict == TEXT_UNKNOWN)
         o3_copy(dst, size, "speed not compared at equal depth");
     else if (verdict == TEXT_SAME)
         o3_format(dst, size, "no difference in decode shown at %s tokens (%s against %s)", depth, mine, theirs);

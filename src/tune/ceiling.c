@@ -50,6 +50,8 @@ static o3_status iterate(session *s, search_ceiling *search, bool *ret_done, o3_
         search_ceiling_filled(search, O3_OUTCOME_TRUNCATED, "the window could not be filled", -1);
     else if (trial->sample_count)
         search_ceiling_filled(search, trial->outcome, trial->reason, visit_runner_bytes(trial));
+    if (trial->outcome == O3_OUTCOME_CANCELLED)
+        search->failed_kind = O3_STEP_BUDGET;
     if (trial->outcome == O3_OUTCOME_OK)
         s->result->ceiling.filled_tokens = trial->depth_tokens;
     return O3_OK;

@@ -30,23 +30,46 @@ static double decode_rate(const session *s, int64_t depth)
     return PROBE_DECODE_TOKENS / cost_decode_s(s, depth, 1);
 }
 
-/* Scores every candidate of a category; the winner's index, -1 if there is none. */
-static int choose(session *s, const o3_category *category, const int64_t *contexts, int count, int64_t ceiling,
-                  o3_score *ret_score)
+/* What is known of a context: the ladder's curve, or the row that measured it. */
+static o3_candidate candidate(const session *s, const o3_category *category, int64_t num_ctx)
 {
+    int64_t prompt = o3_preset_ttft_tokens(category, num_ctx);
+    o3_candidate c = {.num_ctx = num_ctx, .decode_half_per_s = decode_rate(s, num_ctx / 2),
+                      .ttft_ms = cost_fill_s(s, prompt) * 1e3};
+    for (int i = 0; i < s->result->preset_count; i++) {
+        const o3_preset *row = &s->result->presets[i];
+        if (row->measured && row->knobs.num_ctx == num_ctx) {
+            c.decode_half_per_s = row->decode_per_s.mean;
+            if (row->ttft_ms.depth_tokens == prompt)
+                c.ttft_ms = row->ttft_ms.mean;
+        }
+    }
+    return c;
+}
+
+/* Scores a category over all contexts: of `num_ctx`, or of the winner if that is 0. Returns the index, -1 = none. */
+static int score(session *s, const o3_category *category, int64_t ceiling, int64_t num_ctx, o3_score *ret_score,
+                 int64_t *ret_ctx)
+{
+    int64_t contexts[CANDIDATES_MAX];
     o3_candidate candidates[CANDIDATES_MAX];
     o3_score scores[CANDIDATES_MAX];
     double weights[3];
     char why[O3_TEXT_MAX];
-    for (int i = 0; i < count; i++)
-        candidates[i] = (o3_candidate){.num_ctx = contexts[i], .decode_half_per_s = decode_rate(s, contexts[i] / 2),
-            .ttft_ms = cost_fill_s(s, o3_preset_ttft_tokens(category, contexts[i])) * 1e3};
+    int count = o3_preset_candidates(ceiling, contexts, CANDIDATES_MAX), best = -1;
+    for (int i = 0; i < count; i++) {
+        candidates[i] = candidate(s, category, contexts[i]);
+        if (contexts[i] == num_ctx)
+            best = i;
+    }
     o3_preset_weights(s->config, category, s->request->use_case, weights, why, sizeof(why));
     o3_preset_score(category, weights, ceiling, candidates, count, scores);
-    int best = o3_preset_best(scores, candidates, count);
+    if (num_ctx == 0)
+        best = o3_preset_best(scores, candidates, count);
     if (best < 0)
         return -1;
     *ret_score = scores[best];
+    *ret_ctx = contexts[best];
     if (why[0] && !strstr(s->result->weights, why)) {
         size_t len = strlen(s->result->weights);
         o3_format(s->result->weights + len, sizeof(s->result->weights) - len, "%s%s", len ? "; " : "", why);
@@ -56,25 +79,21 @@ static int choose(session *s, const o3_category *category, const int64_t *contex
 
 void presets_choose(session *s, int64_t ceiling_tokens)
 {
-    int64_t contexts[CANDIDATES_MAX];
-    int count = o3_preset_candidates(ceiling_tokens, contexts, CANDIDATES_MAX);
     o3_result *r = s->result;
     double spread = s->calibration.rates ? 1.2 : 2;
     r->preset_count = 0;
     r->weights[0] = '\0';
     for (int i = 0; i < s->config->category_count; i++) {
         const o3_category *category = &s->config->categories[i];
-        o3_score score;
-        if (!wanted(s, category->name))
-            continue;
-        int best = choose(s, category, contexts, count, ceiling_tokens, &score);
-        if (best < 0)
+        o3_score won;
+        int64_t num_ctx;
+        if (!wanted(s, category->name) || score(s, category, ceiling_tokens, 0, &won, &num_ctx) < 0)
             continue;
         o3_preset *row = &r->presets[r->preset_count++];
-        int64_t num_ctx = contexts[best], prompt = o3_preset_ttft_tokens(category, num_ctx);
+        int64_t prompt = o3_preset_ttft_tokens(category, num_ctx);
         *row = o3_preset_none;
         O3_COPY(row->name, category->name);
-        row->score = score;
+        row->score = won;
         O3_COPY(row->description, category->description);
         row->knobs.num_ctx = (int32_t)num_ctx;
         row->knobs.num_batch = TUNE_BATCH;
@@ -218,8 +237,6 @@ void presets_take(session *s, o3_preset *row, const o3_trial *const *trials, int
     pick ttft = {.name = "TTFT", .kind = O3_SAMPLE_PREFILL, .ttft = true, .depth = prompt};
     row->measured = true;
     row->decode_per_s = measure(s, row, trials, count, &decode);
-    decode.depth = presets_equal_depth(window);
-    row->decode_equal_per_s = measure(s, row, trials, count, &decode);
     row->prefill_per_s = measure(s, row, trials, count, &prefill);
     row->ttft_ms = measure(s, row, trials, count, &ttft);
     row->peaks = (o3_peaks){.temperature_c = NAN, .cpu_frac = NAN};
@@ -248,14 +265,16 @@ static visit_plan baseline_plan(const session *s)
     /* Its window is not known before the load; 4096 is the default of small machines, and the fill follows what is
      * in force (probe_grow cuts rungs at the window). */
     int64_t window = s->model->trained_tokens > 0 && s->model->trained_tokens < 4096 ? s->model->trained_tokens : 4096;
-    bool fill = !s->result->ceiling.proven_tokens || s->result->ceiling.proven_tokens >= window;
-    return visit_preset_plan(s, O3_KNOBS_DEFAULT, window, NULL, fill);
+    return visit_preset_plan(s, O3_KNOBS_DEFAULT, window, NULL, true);
 }
 
 double presets_rest_s(const session *s, int from)
 {
     visit_plan plan = baseline_plan(s);
     double total = cost_visit_s(s, &plan);
+    visit_plan compare = {.knobs = O3_KNOBS_DEFAULT};
+    visit_add_rung(&compare, TUNE_EQUAL_DEPTH, s->samples);
+    total += 2 * (s->result->preset_count + 1) * cost_visit_s(s, &compare);
     for (int i = from; i < s->result->preset_count; i++) {
         const o3_preset *row = &s->result->presets[i];
         const o3_category *category = o3_config_category(s->config, row->name);
@@ -311,6 +330,12 @@ o3_status stage_baseline(session *s, o3_err *err)
 {
     o3_preset *row = &s->result->baseline;
     const o3_trial *trial;
+    const o3_ceiling *c = &s->result->ceiling;
+    if (c->proven_tokens < 4096 && c->next_kind != O3_STEP_TRAINED) {
+        o3_note(&s->result->notes, "Ollama's defaults were not measured: 4096 tokens are past what is proven here (%lld)",
+                (long long)c->proven_tokens);
+        return O3_OK;
+    }
     tune_say(s, O3_EVENT_PROGRESS, "Baseline: Ollama's defaults");
     visit_plan plan = baseline_plan(s);
     s->expected_s = tune_elapsed_s(s) + cost_visit_s(s, &plan);
@@ -329,5 +354,70 @@ o3_status stage_baseline(session *s, o3_err *err)
     row->ttft_ms.depth_tokens = plan.fresh_tokens;
     presets_take(s, row, &trial, 1);
     row->knobs = trial->in_force; /* shown: what the defaults came to */
+    return O3_OK;
+}
+
+/* Every trial of this run that asked for these knobs. */
+static int trials_of(const session *s, const o3_knobs *asked, const o3_trial **ret_trials)
+{
+    int count = 0;
+    for (int i = 0; i < s->trial_count; i++)
+        if (o3_knobs_equal(&s->trials[i]->asked, asked) && s->trials[i]->outcome == O3_OUTCOME_OK)
+            ret_trials[count++] = s->trials[i];
+    return count;
+}
+
+/* Decode at the shared depth with the *visit* as the unit: samples of one load lie closer together than loads minutes
+ * apart do, so an interval of pooled samples would claim differences that are none. */
+static void take_equal(session *s, o3_preset *row, const o3_knobs *asked)
+{
+    const o3_trial *trials[TUNE_TRIALS_MAX];
+    double means[TUNE_TRIALS_MAX], x[STATS_MAX];
+    int count = trials_of(s, asked, trials), visits = 0, quiet = 0;
+    int64_t window = row->knobs.num_ctx > 0 ? row->knobs.num_ctx : 4096;
+    pick decode = {.any_kind = true, .field = offsetof(o3_sample, decode_per_s), .depth = presets_equal_depth(window)};
+    for (int i = 0; i < count; i++) {
+        int n = collect(&trials[i], 1, &decode, false, x);
+        quiet += n > 0;
+        if (n == 0)
+            n = collect(&trials[i], 1, &decode, true, x);
+        if (n > 0)
+            means[visits++] = stats_median(x, n);
+    }
+    row->decode_equal_per_s = stats_measure(means, visits, decode.depth, false);
+    row->decode_equal_per_s.disturbed = quiet < visits;
+}
+
+/* Two more short visits to every distinct row and to the defaults, in turns, so that drift hits all of them alike. */
+o3_status stage_compare(session *s, o3_err *err)
+{
+    o3_result *r = s->result;
+    for (int round = 2; round <= 3; round++) {
+        for (int i = 0; i <= r->preset_count; i++) {
+            bool baseline = i == r->preset_count;
+            const o3_preset *row = baseline ? &r->baseline : &r->presets[i];
+            const o3_trial *trial;
+            visit_plan plan = {.knobs = baseline ? O3_KNOBS_DEFAULT : row->knobs};
+            O3_FORMAT(plan.purpose, "compare-%d", round);
+            visit_add_rung(&plan, presets_equal_depth(row->knobs.num_ctx), s->samples);
+            if (!row->measured || cost_visit_s(s, &plan) > tune_left_s(s))
+                continue;
+            tune_say(s, O3_EVENT_PROGRESS, "Comparing: %s, round %d of 3", baseline ? "Ollama's defaults" : row->name, round);
+            o3_status status = visit_run(s, &plan, &trial, err);
+            if (status)
+                return status;
+        }
+    }
+    for (int i = 0; i < r->preset_count; i++) {
+        o3_preset *row = &r->presets[i];
+        int64_t num_ctx;
+        if (row->measured)
+            take_equal(s, row, &row->knobs);
+        /* The scores shown are those of what was measured, not of the curve that chose. */
+        score(s, o3_config_category(s->config, row->name), r->ceiling.proven_tokens, row->knobs.num_ctx, &row->score,
+              &num_ctx);
+    }
+    if (r->baseline.measured)
+        take_equal(s, &r->baseline, &O3_KNOBS_DEFAULT);
     return O3_OK;
 }

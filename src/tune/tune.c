@@ -102,7 +102,9 @@ static o3_status measure_all(session *s, o3_err *err)
     if (s->result->ceiling.proven_tokens <= 0)
         return O3_OK;
     status = stage_presets(s, err);
-    return status ? status : stage_baseline(s, err);
+    if (!status)
+        status = stage_baseline(s, err);
+    return status ? status : stage_compare(s, err);
 }
 
 static o3_status nothing_proven(session *s, o3_err *err)
@@ -146,7 +148,7 @@ static o3_status run(session *s, o3_err *err)
     status = start_monitor(s, err);
     if (!status)
         status = measure_all(s, err);
-    if (s->monitor && status != O3_E_UNAVAILABLE) { /* the model was loaded by us */
+    if (s->trial_count && status != O3_E_UNAVAILABLE) { /* the model was loaded by us */
         o3_status unloaded = probe_unload(&s->probe, status ? NULL : err);
         status = status ? status : unloaded;
     }

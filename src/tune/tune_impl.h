@@ -88,6 +88,7 @@ O3_NODISCARD o3_status stage_ceiling(session *s, o3_err *err);
 O3_NODISCARD o3_status stage_quick(session *s, o3_err *err);
 O3_NODISCARD o3_status stage_presets(session *s, o3_err *err);
 O3_NODISCARD o3_status stage_baseline(session *s, o3_err *err);
+O3_NODISCARD o3_status stage_compare(session *s, o3_err *err);
 void stage_restore(session *s); /* loads again what was loaded before */
 
 /* presets.c, shared with the prediction */

@@ -203,8 +203,9 @@ class TestDocuments(Case):
         done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", "-P-c", files[0]], capture_output=True, text=True)
         self.assertEqual(done.returncode, 0)
         self.assertEqual(done.stderr, "", "groff warns of nothing")
+        plain = re.sub(r".\x08", "", done.stdout)       # bold is letters struck twice
         for word in ("NAME", "SYNOPSIS", "optimize", "--budget", "EXIT STATUS"):
-            self.assertIn(word, done.stdout)
+            self.assertIn(word, plain)
 
 
 if __name__ == "__main__":

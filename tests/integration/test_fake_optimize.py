@@ -268,7 +268,8 @@ class TestCeilings(Measured):
 
     def test_decode_collapses_at_depth(self):
         """HTTP says 200, and the machine is thrashing."""
-        server = self.fake(faults=[{"on": "generate", "prompt_above": 6000, "do": "slow", "decode": 40}])
+        server = self.fake(decode_scale=0.05, faults=[{"on": "generate", "prompt_above": 6000, "do": "slow",
+                                                       "decode": 40}])
         run = self.optimize(server, timeout=300)
         self.check_exit(run, DONE)
         self.assertLessEqual(run.get("ceiling.proven_tokens"), 6400, "a collapsed window is not proven")
