@@ -16,9 +16,7 @@ typedef struct o3_engine_caps {
     char version[32];        /* "0.32.15"; "unknown" */
     bool truncate_flag;      /* `truncate:false` refuses an over-long prompt instead of cutting it */
     bool refusal_counts;     /* the refusal names the exact token count */
-    bool ps_context;         /* /api/ps has context_length */
     bool llama_server;       /* runner is llama-server: LLAMA_ARG_*, command line, host prompt cache */
-    bool prompt_count_whole; /* prompt_eval_count contains the cached part */
 } o3_engine_caps;
 
 typedef struct o3_engine_model {

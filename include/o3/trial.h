@@ -94,7 +94,7 @@ typedef struct o3_peaks {
     double cpu_frac;      /* highest busy share of all cores over one second */
 } o3_peaks;
 
-#define O3_SAMPLES_MAX 96
+#define O3_SAMPLES_MAX 256
 #define O3_PURPOSE_MAX 48
 typedef struct o3_trial {
     int64_t id;                   /* the store's; 0 until stored */

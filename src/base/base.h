@@ -77,6 +77,8 @@ typedef struct o3_clock {
 extern const o3_clock o3_clock_real;
 int64_t o3_now_ns(void);          /* real monotonic */
 int64_t o3_unix_ms(void);         /* wall time, recorded once per run or trial */
+/* Sleeps, or returns early (true) once `cancel` is set. */
+bool o3_wait(const o3_cancel *cancel, int64_t ns);
 void o3_iso_utc(int64_t unix_ms, char ret_text[32]);
 #define O3_NS_PER_S INT64_C(1000000000)
 #define O3_NS_PER_MS INT64_C(1000000)

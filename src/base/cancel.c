@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <poll.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -55,6 +56,13 @@ void o3_cancel_clear(o3_cancel *cancel, o3_cancel_reason only)
     /* Set again between the two lines above: keep the fd readable. */
     if (atomic_load(&cancel->reason) != O3_CANCEL_NONE)
         o3_cancel_set(cancel, O3_CANCEL_NONE);
+}
+
+bool o3_wait(const o3_cancel *cancel, int64_t ns)
+{
+    struct pollfd fd = {.fd = o3_cancel_fd(cancel), .events = POLLIN};
+    poll(&fd, 1, (int)(ns / O3_NS_PER_MS)); /* a negative fd is passed over: a plain sleep */
+    return o3_cancel_get(cancel) != O3_CANCEL_NONE;
 }
 
 int o3_cancel_fd(const o3_cancel *cancel)

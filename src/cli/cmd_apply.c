@@ -47,7 +47,15 @@ static void print_applied(const cli_call *call, const o3_result *result, const o
         else if (value != O3_UNSET)
             o3_format(knobs + len, sizeof(knobs) - len, "%s%s %d", len ? ", " : "", field->name, value);
     }
+    char unseen[128] = "";
+    for (const o3_knob_field *field = o3_knob_fields; field->name; field++) {
+        size_t len = strlen(unseen);
+        if (o3_knob_get(&preset->knobs, field) != O3_UNSET && o3_knob_get(&runner->in_force, field) == O3_UNSET)
+            o3_format(unseen + len, sizeof(unseen) - len, "%s%s", len ? ", " : "", field->name);
+    }
     puts(name);
+    if (*unseen)
+        fprintf(stderr, "set but not checked, because this server's runner does not show it: %s\n", unseen);
     fprintf(stderr, "%s is on %s; read back: %s\nuse it by that name: ollama run %s\n", name, cli_host(call),
             *knobs ? knobs : "nothing (the server shows no runner)", name);
 }

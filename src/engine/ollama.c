@@ -34,9 +34,8 @@ static o3_status transport_error(const o3_engine *engine, const http_answer *ans
         return o3_fail(err, O3_E_UNAVAILABLE, "no server at %s (%s); start it with `ollama serve` or check --host "
                        "and OLLAMA_HOST", engine->where, answer->error[0] ? answer->error : "cannot connect");
     case HTTP_DEADLINE:
-        return o3_fail(err, O3_E_UNAVAILABLE, "%s accepts connections but did not answer within %d s; is the server "
-                       "stuck, or is it another program (check --host and OLLAMA_HOST)?", engine->where,
-                       (int)(SHORT_NS / O3_NS_PER_S));
+        return o3_fail(err, O3_E_UNAVAILABLE, "%s accepts connections but did not answer in time; is the server "
+                       "stuck, or is it another program (check --host and OLLAMA_HOST)?", engine->where);
     case HTTP_CANCELLED:
         return o3_fail(err, O3_E_CANCELLED, "interrupted");
     case HTTP_TOO_LARGE:
@@ -117,13 +116,11 @@ static o3_status caps(o3_engine *engine, o3_engine_caps *ret_caps, o3_err *err)
         return o3_fail(err, O3_E_PROTOCOL, "%s answers /api/version without a version, so it is no Ollama; check "
                        "--host or OLLAMA_HOST", engine->where);
     }
-    /* facts: truncate since 0.12.6, context_length in ps since 0.10.0, llama-server since 0.30.0, count of cached
-     * tokens in prompt_eval_count in all but 0.30.0. An unknown version is taken for a current one; every effect
-     * is checked anyway. */
+    /* truncate since 0.12.6, llama-server since 0.30.0. An unknown version is taken for a current one; every effect is
+     * checked anyway. */
     int n = version_number(version);
     *ret_caps = (o3_engine_caps){.truncate_flag = n < 0 || n >= 12006, .refusal_counts = n < 0 || n >= 30000,
-                                 .ps_context = n < 0 || n >= 10000, .llama_server = n < 0 || n >= 30000,
-                                 .prompt_count_whole = n != 30000};
+                                 .llama_server = n < 0 || n >= 30000};
     O3_COPY(ret_caps->version, version);
     json_decref(json);
     return O3_OK;

@@ -33,7 +33,8 @@ static int64_t number(const reader *r, const char *key, int64_t missing)
     else
         O3_FORMAT(path, "%s.%s", r->architecture, key);
     const json_t *value = json_object_get(r->info, path);
-    return json_is_number(value) ? (int64_t)json_number_value(value) : missing;
+    double x = json_is_number(value) ? json_number_value(value) : NAN;
+    return x > -1e15 && x < 1e15 ? (int64_t)x : missing;
 }
 
 /* A count from outside, bounded before anything is computed with it. */
@@ -110,8 +111,13 @@ static void take_attention(o3_model *model, const reader *r)
     int32_t explicit_period = count(r, "attention.sliding_window_pattern", 0);
     if (window > 0 && explicit_period > 0)
         period = explicit_period;
-    model->kv_exact = head > 0 && model->layers > 0 && model->heads_kv >= 0;
-    if (!model->kv_exact)
+    char per_layer[128];
+    O3_FORMAT(per_layer, "%s.attention.head_count_kv", r->architecture);
+    bool array = json_is_null(json_object_get(r->info, per_layer)) && present(r, "attention.head_count_kv");
+    if (array)
+        o3_note(&model->notes, "key/value heads differ by layer, which this answer leaves out; KV is an upper estimate");
+    model->kv_exact = !array && head > 0 && model->layers > 0 && model->heads_kv >= 0;
+    if (head <= 0 || model->layers <= 0)
         o3_note(&model->notes, "the server does not tell layers, heads or width of this model; KV is known only after "
                 "the first load");
     for (int i = 0; i < model->layers; i++) {
@@ -195,7 +201,7 @@ static void take_blob(o3_model *model, const json_t *show)
 static void take_counts(o3_model *model, const reader *r)
 {
     model->parameters = number(r, ":general.parameter_count", -1);
-    model->trained_tokens = number(r, "context_length", -1);
+    model->trained_tokens = count(r, "context_length", -1);
     model->layers = count(r, "block_count", -1);
     model->embedding = count(r, "embedding_length", -1);
     model->heads = count(r, "attention.head_count", -1);

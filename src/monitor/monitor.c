@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The thread and what others ask of it. Two locks: `io` is held while files are read, by whoever reads; `lock` only
- * for copying. So peaks, reason and pool use can be had even while a read hangs in the kernel. `io` comes first. */
+ * for copying. The reason and the age of the last reading can be had even while a read hangs in the kernel; peaks and
+ * marks look themselves and wait. `io` comes first. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>

@@ -6,6 +6,7 @@
 #define OVERHEAD_LOW (15.0 * 1048576)
 #define OVERHEAD_MID (30.0 * 1048576)
 #define OVERHEAD_HIGH (60.0 * 1048576)
+#define READING_ERROR (1.5 * 1048576)  /* of a runner's memory between two loads of the same knobs */
 #define SPEED_PRIOR_SPREAD 2.0       /* a prior may be wrong by this factor either way */
 #define SPEED_MEASURED_SPREAD 1.2    /* after one measured rate */
 
@@ -24,8 +25,8 @@ static o3_range total_of(const memory_parts *p, const o3_model *model, const o3_
 {
     double sum = p->weights + p->kv + p->state + p->output + p->compute;
     if (calibration->loads > 0) /* the formula's slope is exact with num_batch pinned: one load fixes the offset */
-        return (o3_range){sum + calibration->offset_bytes, sum + calibration->offset_bytes,
-                          sum + calibration->offset_bytes};
+        return (o3_range){sum + calibration->offset_bytes - READING_ERROR, sum + calibration->offset_bytes,
+                          sum + calibration->offset_bytes + READING_ERROR};
     double margin = !model->kv_exact ? 1.10 : model->experts > 0 ? 1.04 : 1.005;
     return (o3_range){sum + overhead.low, sum + overhead.mid, sum * margin + overhead.high};
 }
@@ -83,7 +84,7 @@ static int tightest(const o3_profile *profile, int64_t *ret_room)
 int64_t o3_predict_ceiling(const o3_profile *profile, const o3_model *model, const o3_knobs *knobs, int parallel,
                            const o3_calibration *calibration, int *ret_limiting)
 {
-    int64_t room, trained = model->trained_tokens > 0 ? model->trained_tokens : 131072;
+    int64_t room, trained = model->trained_tokens > 0 ? model->trained_tokens : 131072; /* bounded by model */
     int limiting = tightest(profile, &room);
     int64_t low = 0, high = trained / O3_CTX_GRID; /* in grid steps; memory grows with every step */
     while (low < high) {

@@ -43,9 +43,9 @@ o3_status probe_stopped(probe *p, o3_trial *trial, o3_err *err)
         return probe_fatal(p, trial, err);
     }
     probe_judge(trial, O3_OUTCOME_OVER_LIMIT, "stopped by us: %s", reading[0] ? reading : "the sensors gave no reading any more");
+    o3_status status = probe_unload(p, err);
     if (p->monitor)
         monitor_peaks(p->monitor, &trial->peaks);
-    o3_status status = probe_unload(p, err);
     o3_cancel_clear(p->cancel, O3_CANCEL_SAFETY);
     if (p->monitor)
         monitor_rearm(p->monitor);
@@ -118,6 +118,15 @@ static o3_status read_back(probe *p, o3_trial *trial, o3_err *err)
     return O3_OK;
 }
 
+bool probe_oom_killed(probe *p, o3_outcome outcome)
+{
+    o3_window window = {0};
+    if (!p->monitor || (outcome != O3_OUTCOME_CRASH && outcome != O3_OUTCOME_ERROR))
+        return false;
+    monitor_since_mark(p->monitor, &window);
+    return window.oom_kills > 0; /* the kernel's count tells what "unexpected EOF" does not */
+}
+
 o3_status probe_load(probe *p, o3_trial *trial, o3_err *err)
 {
     o3_status status = probe_unload(p, err);
@@ -132,6 +141,8 @@ o3_status probe_load(probe *p, o3_trial *trial, o3_err *err)
     o3_generate request = {.model = p->model->name, .knobs = trial->asked, .keep_alive = "30m", .cancel = p->cancel,
                            .on_wait = p->on_wait, .ctx = p->ctx,
                            .deadline_ns = probe_deadline_ns(p, trial->asked.num_ctx, trial->asked.num_batch, 0, 0)};
+    if (p->monitor)
+        monitor_mark(p->monitor);
     trial->outcome = O3_OUTCOME_OK;
     trial->loads++;
     trial->requests++;
@@ -141,7 +152,8 @@ o3_status probe_load(probe *p, o3_trial *trial, o3_err *err)
             return status;
         if (reply.outcome != O3_OUTCOME_BUSY || tries == 5)
             break;
-        o3_clock_real.sleep_ns(NULL, O3_NS_PER_S << tries); /* its queue is full: back off */
+        if (o3_wait(p->cancel, O3_NS_PER_S << tries)) /* its queue is full: back off */
+            return probe_stopped(p, trial, err);
     }
     if (reply.outcome == O3_OUTCOME_CANCELLED)
         return probe_stopped(p, trial, err);
@@ -149,6 +161,8 @@ o3_status probe_load(probe *p, o3_trial *trial, o3_err *err)
         return o3_fail(err, O3_E_UNAVAILABLE, "%s stayed busy (%s); try again when its other clients are done",
                        o3_engine_url(p->engine), reply.error);
     if (reply.outcome != O3_OUTCOME_OK) {
+        if (probe_oom_killed(p, reply.outcome))
+            reply.outcome = O3_OUTCOME_OOM_LOAD;
         probe_judge(trial, reply.outcome, "%s: %s", o3_outcome_text(reply.outcome), reply.error);
         status = probe_fatal(p, trial, err);
         return status ? status : probe_unload(p, err);

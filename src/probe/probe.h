@@ -29,7 +29,7 @@ typedef struct probe {
     bool prompt_cache;           /* the server keeps old prompts in RAM */
     int64_t cache_bytes_per_token;
     double prefill_per_s, decode_per_s; /* slowest rates to expect: for deadlines */
-    void (*on_sample)(void *ctx, o3_trial *trial, o3_sample *sample);
+    o3_status (*on_sample)(void *ctx, o3_trial *trial, o3_sample *sample, o3_err *err); /* an error ends the run */
     void (*on_wait)(void *ctx);  /* about once a second while a request runs */
     void *ctx;
     /* its state */
@@ -59,6 +59,8 @@ O3_NODISCARD o3_status probe_fresh(probe *p, o3_trial *trial, int64_t tokens, o3
 O3_NODISCARD o3_status probe_grow(probe *p, o3_trial *trial, int64_t tokens, bool fill, o3_err *err);
 /* The current text again: decode at its depth. */
 O3_NODISCARD o3_status probe_again(probe *p, o3_trial *trial, o3_err *err);
+/* The cancel token was set outside a request: unloads, judges the trial, re-arms the sensors. */
+O3_NODISCARD o3_status probe_stopped(probe *p, o3_trial *trial, o3_err *err);
 /* Unloads after a stop or an end. */
 O3_NODISCARD o3_status probe_unload(probe *p, o3_err *err);
 

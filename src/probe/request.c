@@ -34,8 +34,10 @@ static void measure(probe *p, const o3_reply *reply, o3_sample *s)
     s->ttft_ns = reply->ttft_ns;
     s->wall_ns = reply->wall_ns;
     s->prefill_per_s = s->decode_per_s = NAN;
-    if (p->monitor)
+    if (p->monitor && s->outcome != O3_OUTCOME_CANCELLED) /* a stop unloads first and looks afterwards */
         monitor_since_mark(p->monitor, &window);
+    if (window.oom_kills > 0 && (s->outcome == O3_OUTCOME_CRASH || s->outcome == O3_OUTCOME_ERROR))
+        s->outcome = O3_OUTCOME_OOM_RUN;
     s->foreign_cpu_frac = window.foreign_cpu_frac;
     s->psi_memory_frac = window.psi_memory_frac;
     s->disturbed = window.foreign_cpu_frac > PROBE_DISTURBED_FRAC;
@@ -45,11 +47,26 @@ static void measure(probe *p, const o3_reply *reply, o3_sample *s)
     s->added_tokens = s->prompt_tokens - before;
     s->depth_tokens = s->prompt_tokens + (s->eval_tokens > 0 ? s->eval_tokens / 2 : 0);
     /* Few added tokens measure the request, not the prefill. */
-    if (s->kind != O3_SAMPLE_DECODE && s->added_tokens >= 64 && s->prompt_eval_ns > 0)
+    if (s->kind != O3_SAMPLE_DECODE && !s->warmup && s->added_tokens >= 64 && s->prompt_eval_ns > 0)
         s->prefill_per_s = (double)s->added_tokens * 1e9 / (double)s->prompt_eval_ns;
     /* eval_duration covers n - 1 steps for n tokens. */
     if (s->eval_tokens >= PROBE_DECODE_MIN_TOKENS && s->eval_ns > 0)
         s->decode_per_s = (double)(s->eval_tokens - 1) * 1e9 / (double)s->eval_ns;
+}
+
+/* The count must fit the text, else it was cut without a word. A text sent again has its own count, a grown one its
+ * own density; a new one is told by the mean of those before it, and the very first by a rough guess. */
+static void least_tokens(const probe *p, const o3_sample *s, size_t chars, double *ret_expected, double *ret_least)
+{
+    bool grown = s->kind != O3_SAMPLE_PREFILL && p->text_tokens > 0;
+    double share = grown ? 0.97 : p->counted ? 0.88 : 0.35;
+    if (s->kind == O3_SAMPLE_DECODE)
+        *ret_expected = (double)p->text_tokens, share = 1;
+    else if (grown)
+        *ret_expected = (double)p->text_tokens * (double)chars / (double)p->text_chars;
+    else
+        *ret_expected = (double)chars / p->chars_per_token;
+    *ret_least = share * *ret_expected - 2;
 }
 
 /* Says what a reply means for the trial; true if the sample is good. */
@@ -59,12 +76,12 @@ static bool judge_sample(probe *p, o3_trial *trial, o3_sample *s, const o3_reply
         probe_judge(trial, s->outcome, "%s", reply->error[0] ? reply->error : o3_outcome_text(s->outcome));
         return false;
     }
-    /* The count must fit the text: half of it means a silent cut. Without a count so far the guess is rough. */
-    double expected = (double)chars / p->chars_per_token;
+    double expected, least;
+    least_tokens(p, s, chars, &expected, &least);
     if (s->prompt_tokens <= 0) {
         s->outcome = O3_OUTCOME_ERROR;
         probe_judge(trial, s->outcome, "the final object has no prompt_eval_count");
-    } else if ((double)s->prompt_tokens < (p->counted ? 0.85 : 0.35) * expected) {
+    } else if ((double)s->prompt_tokens < least) {
         s->outcome = O3_OUTCOME_TRUNCATED;
         probe_judge(trial, s->outcome, "%lld tokens were evaluated where about %.0f were sent", (long long)s->prompt_tokens,
                     expected);
@@ -99,16 +116,15 @@ static void check_collapse(probe *p, o3_trial *trial, o3_sample *s)
     p->last_depth_tokens = s->depth_tokens;
 }
 
-static void keep(probe *p, o3_trial *trial, o3_sample *s)
+static o3_status keep(probe *p, o3_trial *trial, o3_sample *s, o3_err *err)
 {
     if (trial->sample_count < O3_SAMPLES_MAX)
         trial->samples[trial->sample_count++] = *s;
     if (s->outcome == O3_OUTCOME_OK && s->prompt_tokens > trial->depth_tokens)
         trial->depth_tokens = s->prompt_tokens;
-    if (p->monitor && !p->peaks_frozen)
+    if (p->monitor && !p->peaks_frozen && s->outcome != O3_OUTCOME_CANCELLED)
         monitor_peaks(p->monitor, &trial->peaks);
-    if (p->on_sample)
-        p->on_sample(p->ctx, trial, s);
+    return p->on_sample ? p->on_sample(p->ctx, trial, s, err) : O3_OK;
 }
 
 /* Texts differ by a few per cent in characters a token: what the next one will have is best told by their mean. */
@@ -162,8 +178,12 @@ static o3_status send_once(probe *p, o3_trial *trial, o3_sample *s, size_t chars
             p->text_tokens = s->prompt_tokens;
         }
     }
-    keep(p, trial, s);
-    return s->outcome == O3_OUTCOME_CANCELLED ? probe_stopped(p, trial, err) : probe_fatal(p, trial, err);
+    /* A stop first lets go of the memory, then keeps the books. */
+    o3_status stopped = s->outcome == O3_OUTCOME_CANCELLED ? probe_stopped(p, trial, err) : O3_OK;
+    status = keep(p, trial, s, stopped ? NULL : err);
+    if (stopped || status)
+        return stopped ? stopped : status;
+    return probe_fatal(p, trial, err);
 }
 
 /* Characters that make the current text `tokens` long. */
@@ -185,6 +205,10 @@ static bool retryable(o3_outcome outcome)
 static o3_status take(probe *p, o3_trial *trial, o3_sample_kind kind, int64_t tokens, int num_predict, o3_err *err)
 {
     int64_t refused = -1, wanted = tokens;
+    bool evaluated = false; /* an earlier try of this text: the engine has it cached */
+    if (trial->sample_count == O3_SAMPLES_MAX)
+        probe_judge(trial, O3_OUTCOME_ERROR, "more than %d samples in one trial; ask for fewer with --samples",
+                    O3_SAMPLES_MAX);
     for (int tries = 0; tries < TRIES && trial->sample_count < O3_SAMPLES_MAX; tries++) {
         o3_sample s = {.kind = kind, .text_seed = p->text_seed, .sent_tokens = -1, .prompt_tokens = -1,
                        .eval_tokens = -1, .prompt_eval_ns = -1, .eval_ns = -1, .load_ns = -1, .ttft_ns = -1,
@@ -192,6 +216,7 @@ static o3_status take(probe *p, o3_trial *trial, o3_sample_kind kind, int64_t to
                        .psi_memory_frac = NAN};
         size_t chars = kind == O3_SAMPLE_DECODE ? p->text_chars : chars_for(p, &s, wanted);
         uint64_t seed = p->seed + (uint64_t)trial->sample_count * 7919 + (uint64_t)tries;
+        s.warmup = evaluated && kind == O3_SAMPLE_RUNG; /* its prefill was answered from the cache */
         o3_status status = send_once(p, trial, &s, chars, num_predict, seed, &refused, err);
         if (status || s.outcome == O3_OUTCOME_OK)
             return status;
@@ -200,13 +225,14 @@ static o3_status take(probe *p, o3_trial *trial, o3_sample_kind kind, int64_t to
                         (long long)wanted);
         if (!retryable(s.outcome))
             return O3_OK;
+        evaluated = evaluated || s.outcome != O3_OUTCOME_TOO_LONG;
         /* Refused with a count: an unsized text has its exact density now, a grown one gives way by what it was too
          * long. Without a count: by a hundredth. */
         if (refused > 0 && p->text_tokens > 0)
             wanted -= refused > tokens ? refused - tokens + 2 : 2;
         else if (refused == 0)
             wanted -= wanted / 100 + 1;
-        if (s.outcome == O3_OUTCOME_REPEAT_ABORT && kind == O3_SAMPLE_PREFILL)
+        if (s.outcome != O3_OUTCOME_TOO_LONG && kind == O3_SAMPLE_PREFILL) /* it may lie in the cache now */
             p->text_seed = p->seed * 1000003 + ++p->texts;
     }
     return O3_OK;
@@ -239,6 +265,8 @@ static bool cache_needs_reload(const probe *p, int64_t tokens)
 
 o3_status probe_fresh(probe *p, o3_trial *trial, int64_t tokens, o3_err *err)
 {
+    if (o3_cancel_get(p->cancel) != O3_CANCEL_NONE)
+        return probe_stopped(p, trial, err);
     if (cache_needs_reload(p, tokens)) {
         o3_status status = probe_load(p, trial, err);
         if (status || trial->outcome != O3_OUTCOME_OK)

@@ -13,13 +13,13 @@ static int64_t grid(int64_t tokens)
 
 static int64_t predicted(const search_ceiling *s, int *ret_limiting)
 {
-    return o3_predict_ceiling(s->profile, s->model, &s->knobs, 1, &s->calibration, ret_limiting);
+    return o3_predict_ceiling(s->profile, s->model, &s->knobs, s->parallel, &s->calibration, ret_limiting);
 }
 
 void search_ceiling_init(search_ceiling *s, const o3_profile *profile, const o3_model *model, const o3_knobs *knobs,
-                         int max_iterations, const o3_calibration *calibration)
+                         int parallel, int max_iterations, const o3_calibration *calibration)
 {
-    *s = (search_ceiling){.profile = profile, .model = model, .knobs = *knobs, .calibration = *calibration,
+    *s = (search_ceiling){.profile = profile, .model = model, .knobs = *knobs, .parallel = parallel, .calibration = *calibration,
                           .trained = grid(model->trained_tokens > 0 ? model->trained_tokens : 131072),
                           .max_iterations = max_iterations, .failed_kind = O3_STEP_TRAINED};
     s->failed = s->trained + O3_CTX_GRID;
@@ -34,16 +34,18 @@ static int64_t top(const search_ceiling *s)
 
 int64_t search_ceiling_ask(search_ceiling *s)
 {
-    int64_t high = top(s), low = s->loadable > s->proven ? s->loadable : s->proven, next = high;
+    /* Where a fill failed although the load went well, loads say nothing any more: only fills halve what is left. */
+    int64_t low = s->loadable > s->proven && !s->fill_failed ? s->loadable : s->proven;
+    int64_t high = top(s), next = high;
     bool measured = s->failed_kind == O3_STEP_MEASURED;
-    s->must_fill = s->iterations >= s->max_iterations || high <= low;
-    if (s->fills >= FILLS_MAX)
+    s->must_fill = s->fill_failed || s->iterations >= s->max_iterations || high <= low;
+    if (s->fills >= FILLS_MAX || (s->fill_failed && s->iterations >= s->max_iterations))
         return s->asked = 0;
     if (s->given > 0 && s->given <= high)
         next = s->given;
-    else if (s->must_fill)
+    else if (s->must_fill && !s->fill_failed)
         next = s->loadable < high ? s->loadable : high; /* not filled yet, if it is above what is proven */
-    else if (measured) /* the prediction was wrong: halve what is left, by loads alone */
+    else if (measured) /* the prediction was wrong: halve what is left, by loads alone where they can tell */
         next = grid((low + high + O3_CTX_GRID) / 2);
     s->given = 0;
     if (next <= s->proven || (double)(next - s->proven) < WORTH_MOVING * (double)s->proven)
@@ -72,7 +74,7 @@ static void calibrate(search_ceiling *s, int64_t runner_bytes, bool compute_touc
         return;
     at.num_ctx = (int32_t)s->asked;
     o3_calibration none = O3_CALIBRATION_NONE;
-    o3_predict(&e, s->profile, s->model, &at, 1, &none);
+    o3_predict(&e, s->profile, s->model, &at, s->parallel, &none);
     double formula = e.weights_bytes.mid + e.kv_bytes.mid + e.state_bytes.mid + e.output_bytes.mid + e.compute_bytes.mid;
     /* After a load the compute buffer is reserved but not yet written; it will be by the first full batch. */
     double measured = (double)runner_bytes + (compute_touched ? 0 : e.compute_bytes.high);
@@ -109,16 +111,27 @@ bool search_ceiling_loaded(search_ceiling *s, o3_outcome outcome, const char *re
 
 void search_ceiling_filled(search_ceiling *s, o3_outcome outcome, const char *reason, int64_t runner_bytes)
 {
-    s->fills++;
     if (outcome != O3_OUTCOME_OK) {
+        s->fill_failed = true;
         if (s->proven >= s->asked) /* a later proof at the same size failed */
             s->proven = 0;
         fail(s, s->asked, reason);
         return;
     }
+    s->fills++; /* one that broke off was no full fill */
     if (s->asked > s->proven)
         s->proven = s->asked;
     calibrate(s, runner_bytes, true);
+}
+
+void search_ceiling_budget(search_ceiling *s, int64_t affordable, const char *reason)
+{
+    s->iterations--; /* nothing was loaded */
+    s->failed = affordable + O3_CTX_GRID;
+    s->failed_kind = O3_STEP_BUDGET;
+    if (s->loadable >= s->failed)
+        s->loadable = s->proven;
+    O3_COPY(s->failed_reason, reason);
 }
 
 /* "predicted 12 MiB over the safe size of cgroup:/x (272 MiB)" */
@@ -128,7 +141,7 @@ static void say_predicted(const search_ceiling *s, int64_t num_ctx, int limiting
     o3_estimate e;
     o3_knobs at = s->knobs;
     at.num_ctx = (int32_t)num_ctx;
-    o3_predict(&e, s->profile, s->model, &at, 1, &s->calibration);
+    o3_predict(&e, s->profile, s->model, &at, s->parallel, &s->calibration);
     o3_fmt_bytes(over, sizeof(over), e.total_bytes.high - (double)o3_pool_room(s->profile, limiting));
     o3_fmt_bytes(safe, sizeof(safe), (double)s->profile->pools[limiting].safe_bytes);
     ret->next_kind = O3_STEP_PREDICTED;
@@ -151,13 +164,12 @@ void search_ceiling_result(const search_ceiling *s, o3_ceiling *ret_ceiling)
         O3_FORMAT(ret_ceiling->next_reason, "the model was trained for %lld tokens", (long long)s->model->trained_tokens);
     } else if (ret_ceiling->next_num_ctx > safe && limiting >= 0) {
         say_predicted(s, ret_ceiling->next_num_ctx, limiting, ret_ceiling);
-    } else if (s->failed_kind == O3_STEP_MEASURED) {
-        ret_ceiling->next_kind = O3_STEP_MEASURED;
-        if (s->failed > ret_ceiling->next_num_ctx) /* the steps between were not worth a fill or a load */
+    } else if (s->failed_kind != O3_STEP_TRAINED) {
+        ret_ceiling->next_kind = s->failed_kind;
+        if (s->failed > ret_ceiling->next_num_ctx) /* the steps between were not tried: loads and fills are counted */
             ret_ceiling->next_num_ctx = s->failed;
         O3_COPY(ret_ceiling->next_reason, s->failed_reason);
     } else {
-        O3_FORMAT(ret_ceiling->next_reason, "less than %.0f %% more window is not worth another fill",
-                  WORTH_MOVING * 100);
+        O3_FORMAT(ret_ceiling->next_reason, "not tried: it may fit, but another fill was not spent on it");
     }
 }

@@ -11,6 +11,7 @@ typedef struct search_ceiling {
     const o3_profile *profile; /* must outlive the search */
     const o3_model *model;
     o3_knobs knobs;            /* num_ctx is the search's */
+    int parallel;              /* slots of the server */
     o3_calibration calibration;
     int64_t trained;           /* end of the grid */
     int64_t proven, allocated; /* largest num_ctx filled / loaded as asked; 0 none */
@@ -18,6 +19,7 @@ typedef struct search_ceiling {
     int64_t failed;            /* smallest num_ctx that failed; trained + one step if none */
     int64_t given;             /* what a clamping server gave: tried next; 0 none */
     int64_t asked;             /* what the last ask gave */
+    bool fill_failed;          /* something that loaded could not be filled */
     bool must_fill;            /* no load is left for looking further up */
     o3_step_reason failed_kind;
     char failed_reason[O3_TEXT_MAX];
@@ -25,7 +27,7 @@ typedef struct search_ceiling {
 } search_ceiling;
 
 void search_ceiling_init(search_ceiling *s, const o3_profile *profile, const o3_model *model, const o3_knobs *knobs,
-                         int max_iterations, const o3_calibration *calibration);
+                         int parallel, int max_iterations, const o3_calibration *calibration);
 /* num_ctx to load next; 0 = nothing left that is worth a load. */
 int64_t search_ceiling_ask(search_ceiling *s);
 /* A load at the asked num_ctx ended. `given`: the context in force, of a clamp. `runner_bytes`: the runner's
@@ -35,6 +37,8 @@ bool search_ceiling_loaded(search_ceiling *s, o3_outcome outcome, const char *re
                            int64_t runner_bytes);
 /* A fill at the asked num_ctx ended; `runner_bytes` is its peak. */
 void search_ceiling_filled(search_ceiling *s, o3_outcome outcome, const char *reason, int64_t runner_bytes);
+/* There is no time for the asked num_ctx; `affordable` is the largest that there is time for (0 = none). */
+void search_ceiling_budget(search_ceiling *s, int64_t affordable, const char *reason);
 /* Fills proven/allocated/trained, the next step and why it is out, iterations. */
 void search_ceiling_result(const search_ceiling *s, o3_ceiling *ret_ceiling);
 

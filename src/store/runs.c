@@ -134,7 +134,9 @@ o3_status o3_store_result(o3_store *store, const char *model, const char *run_id
     static const char by_run[] = "SELECT result_json, model FROM run WHERE id = ?1";
     static const char by_model[] = "SELECT result_json, model FROM run WHERE (?1 = '' OR model = ?1) AND "
                                    "result_json IS NOT NULL AND ended_unix_ms IS NOT NULL "
-                                   "ORDER BY ended_unix_ms DESC, seq DESC LIMIT 1";
+                                   /* what was proven outranks a later look or an interrupted try */
+                                   "ORDER BY coalesce(json_extract(result_json, '$.complete'), 0) DESC, "
+                                   "ended_unix_ms DESC, seq DESC LIMIT 1";
     o3_auto(stmt) sqlite3_stmt *stmt = NULL;
     char name[O3_NAME_MAX];
     bool row = false;

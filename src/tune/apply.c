@@ -15,6 +15,18 @@ static o3_status check(const o3_knobs *asked, const o3_knobs *got, const char *n
     return O3_OK;
 }
 
+/* Path of the weights: which of several runners is ours. "" if it cannot be told. */
+static void blob_of(o3_engine *engine, const char *name, char *dst, size_t size)
+{
+    json_t *show = NULL;
+    o3_auto(free) o3_model *model = o3_alloc(1, sizeof(*model));
+    if (!o3_engine_show(engine, name, &show, NULL) && !o3_model_parse(model, name, show, NULL, NULL))
+        o3_copy(dst, size, model->blob_path);
+    else
+        dst[0] = '\0';
+    json_decref(show);
+}
+
 /* Loads the new model without any option: what is in force then comes from the preset alone. */
 static o3_status load_and_check(const o3_world *world, const char *name, const o3_knobs *asked, o3_runner *ret_runner,
                                 o3_err *err)
@@ -35,10 +47,12 @@ static o3_status load_and_check(const o3_world *world, const char *name, const o
     if (status)
         return status;
     int pid = o3_engine_is_local(engine) ? o3_process_listening(world->root, o3_engine_port(engine)) : -1;
-    status = o3_engine_runner(engine, pid, NULL, ret_runner, err);
+    char blob[512];
+    blob_of(engine, name, blob, sizeof(blob));
+    status = o3_engine_runner(engine, pid, blob, ret_runner, err);
     int32_t context = O3_UNSET;
     for (int i = 0; i < loads.count; i++)
-        if (!strncmp(loads.items[i].name, name, strlen(name)) && loads.items[i].context_length > 0)
+        if (!strcmp(loads.items[i].name, name) && loads.items[i].context_length > 0)
             context = (int32_t)loads.items[i].context_length;
     if (context != O3_UNSET)
         ret_runner->in_force.num_ctx = context;

@@ -2,6 +2,8 @@
 /* The ceiling: the search says where, a ladder fill says whether. */
 #include "tune_impl.h"
 
+#define AFFORDABLE 0.7 /* share of the time left that one fill may take */
+
 /* A quarter, half, three quarters, the whole of the window; samples where rows are compared. */
 static visit_plan ladder(const session *s, search_ceiling *search, int64_t num_ctx)
 {
@@ -15,6 +17,28 @@ static visit_plan ladder(const session *s, search_ceiling *search, int64_t num_c
     return plan;
 }
 
+/* Largest step of the grid below `num_ctx` whose fill fits the time that is left; 0 = none. */
+static int64_t affordable(const session *s, int64_t num_ctx)
+{
+    int64_t low = 0, high = num_ctx / O3_CTX_GRID - 1;
+    while (low < high) {
+        int64_t middle = (low + high + 1) / 2;
+        if (cost_fill_s(s, middle * O3_CTX_GRID) <= AFFORDABLE * tune_left_s(s))
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    return low * O3_CTX_GRID;
+}
+
+/* Outcomes that say nothing of the context: repeated once before they count. Thrashing is among them, because a busy
+ * neighbour's memory looks the same. */
+static bool worth_repeating(o3_outcome outcome)
+{
+    return outcome == O3_OUTCOME_REPEAT_ABORT || outcome == O3_OUTCOME_BUSY || outcome == O3_OUTCOME_ERROR ||
+           outcome == O3_OUTCOME_THRASHING;
+}
+
 /* One iteration; *ret_done when the search is. */
 static o3_status iterate(session *s, search_ceiling *search, bool *ret_done, o3_err *err)
 {
@@ -23,16 +47,13 @@ static o3_status iterate(session *s, search_ceiling *search, bool *ret_done, o3_
     *ret_done = num_ctx == 0;
     if (*ret_done)
         return O3_OK;
-    double price = cost_fill_s(s, num_ctx);
-    if (price > 0.7 * tune_left_s(s)) {
-        char left[32], cost[32];
+    if (cost_fill_s(s, num_ctx) > AFFORDABLE * tune_left_s(s)) {
+        char left[32], cost[32], reason[O3_TEXT_MAX];
         o3_fmt_duration(left, sizeof(left), tune_left_s(s));
-        o3_fmt_duration(cost, sizeof(cost), price);
-        O3_FORMAT(search->failed_reason, "not tried: filling it would take about %s, %s of the budget are left", cost, left);
-        if (search->asked < search->failed) {
-            search->failed = search->asked;
-            search->failed_kind = O3_STEP_BUDGET;
-        }
+        o3_fmt_duration(cost, sizeof(cost), cost_fill_s(s, num_ctx));
+        O3_FORMAT(reason, "not tried: filling %lld tokens would take about %s, %s of the budget are left",
+                  (long long)num_ctx, cost, left);
+        search_ceiling_budget(search, affordable(s, num_ctx), reason);
         s->partial = true;
         return O3_OK;
     }
@@ -40,6 +61,11 @@ static o3_status iterate(session *s, search_ceiling *search, bool *ret_done, o3_
     s->expected_s = tune_elapsed_s(s) + cost_visit_s(s, &plan) + presets_rest_s(s, 0);
     tune_say(s, O3_EVENT_PROGRESS, "Ceiling: filling %lld tokens", (long long)num_ctx);
     o3_status status = visit_run(s, &plan, &trial, err);
+    if (!status && trial->sample_count && worth_repeating(trial->outcome)) {
+        O3_COPY(plan.purpose, "proof-1-again");
+        plan.search = NULL; /* it said yes to this load before */
+        status = visit_run(s, &plan, &trial, err);
+    }
     if (status)
         return status;
     cost_learn(s, trial);
@@ -48,10 +74,10 @@ static o3_status iterate(session *s, search_ceiling *search, bool *ret_done, o3_
         return O3_OK; /* loaded only: the search moves on */
     if (trial->outcome == O3_OUTCOME_OK && !visit_filled(trial, num_ctx))
         search_ceiling_filled(search, O3_OUTCOME_TRUNCATED, "the window could not be filled", -1);
+    else if (trial->outcome == O3_OUTCOME_CANCELLED) /* the budget; what the ladder reached is known to fit it */
+        search_ceiling_budget(search, affordable(s, num_ctx), trial->reason);
     else if (trial->sample_count)
         search_ceiling_filled(search, trial->outcome, trial->reason, visit_runner_bytes(trial));
-    if (trial->outcome == O3_OUTCOME_CANCELLED)
-        search->failed_kind = O3_STEP_BUDGET;
     if (trial->outcome == O3_OUTCOME_OK)
         s->result->ceiling.filled_tokens = trial->depth_tokens;
     return O3_OK;
@@ -71,9 +97,6 @@ static void take_result(session *s, const search_ceiling *search)
     int64_t filled_tokens = c->filled_tokens;
     search_ceiling_result(search, c);
     c->filled_tokens = search->proven ? filled_tokens : 0;
-    c->next_kind = search->failed_kind == O3_STEP_BUDGET && c->next_kind == O3_STEP_NONE ? O3_STEP_BUDGET : c->next_kind;
-    if (c->next_kind == O3_STEP_BUDGET)
-        O3_COPY(c->next_reason, search->failed_reason);
     c->loads = c->fills = 0;
     for (int i = 0; i < s->trial_count; i++) {
         c->loads += s->trials[i]->loads;
@@ -90,6 +113,7 @@ static o3_status prove_again(session *s, search_ceiling *search, bool *ret_again
     if (s->request->no_proof || cost_fill_s(s, c->proven_tokens) > s->budget_s / 3) {
         o3_note(&s->result->notes, s->request->no_proof ? "one full fill only (--no-proof)"
                 : "one full fill only: a second would cost more than a third of the budget");
+        s->partial = s->partial || !s->request->no_proof; /* a larger budget goes on from here */
         return O3_OK;
     }
     presets_choose(s, c->proven_tokens);
@@ -103,10 +127,12 @@ static o3_status prove_again(session *s, search_ceiling *search, bool *ret_again
         return status;
     if (trial->outcome == O3_OUTCOME_CANCELLED) { /* budget */
         o3_note(&s->result->notes, "one full fill only: %s", trial->reason);
+        s->partial = true;
         return O3_OK;
     }
     search->asked = c->proven_tokens;
-    if (trial->outcome != O3_OUTCOME_OK || !visit_filled(trial, c->proven_tokens)) {
+    /* The fill comes first in the visit: what fails behind it is not the window's fault. */
+    if (!visit_filled(trial, c->proven_tokens)) {
         search_ceiling_filled(search, trial->outcome == O3_OUTCOME_OK ? O3_OUTCOME_TRUNCATED : trial->outcome,
                               trial->reason, visit_runner_bytes(trial));
         *ret_again = true;
@@ -126,7 +152,7 @@ o3_status stage_ceiling(session *s, o3_err *err)
     o3_knobs knobs = O3_KNOBS_DEFAULT;
     knobs.num_batch = TUNE_BATCH;
     tune_say(s, O3_EVENT_STAGE, "Ceiling");
-    search_ceiling_init(&search, s->profile, s->model, &knobs, (int)s->config->search_strategy.max_binary_iterations,
+    search_ceiling_init(&search, s->profile, s->model, &knobs, s->parallel, (int)s->config->search_strategy.max_binary_iterations,
                         &s->calibration);
     for (bool again = true; again;) {
         bool done = false;
@@ -153,7 +179,7 @@ o3_status stage_quick(session *s, o3_err *err)
 {
     o3_knobs knobs = O3_KNOBS_DEFAULT;
     knobs.num_batch = TUNE_BATCH;
-    int64_t num_ctx = o3_predict_ceiling(s->profile, s->model, &knobs, 1, &s->calibration, NULL);
+    int64_t num_ctx = o3_predict_ceiling(s->profile, s->model, &knobs, s->parallel, &s->calibration, NULL);
     knobs.num_ctx = (int32_t)num_ctx;
     visit_plan plan = {.purpose = "quick", .knobs = knobs};
     const o3_trial *trial;

@@ -8,7 +8,7 @@ static o3_estimate estimate_at(const session *s, int64_t tokens)
 {
     o3_estimate e;
     o3_knobs at = {.num_ctx = (int32_t)tokens, .num_batch = TUNE_BATCH};
-    o3_predict(&e, s->profile, s->model, &at, 1, &s->calibration);
+    o3_predict(&e, s->profile, s->model, &at, s->parallel, &s->calibration);
     return e;
 }
 
@@ -22,7 +22,8 @@ double cost_fill_s(const session *s, int64_t tokens)
         return prior;
     double deepest = c->depth[c->count - 1];
     if ((double)tokens <= deepest)
-        return stats_interpolate(c->depth, c->fill_s, c->count, (double)tokens);
+        return (double)tokens < c->depth[0] ? c->fill_s[0] * (double)tokens / c->depth[0]
+                                            : stats_interpolate(c->depth, c->fill_s, c->count, (double)tokens);
     /* Beyond what was seen: the prediction's shape, scaled to the deepest measurement. */
     return prior * c->fill_s[c->count - 1] / (deepest / estimate_at(s, (int64_t)deepest).prefill_per_s.mid);
 }
@@ -99,6 +100,8 @@ void cost_learn(session *s, const o3_trial *trial)
         const o3_sample *sample = &trial->samples[i];
         if (sample->kind != O3_SAMPLE_RUNG || sample->outcome != O3_OUTCOME_OK || sample->prompt_eval_ns < 0)
             continue;
+        if (isnan(sample->prefill_per_s)) /* answered from the cache after a retry: its price is unknown, so is what follows */
+            break;
         fill_s += (double)sample->prompt_eval_ns / 1e9;
         double decode = decode_at(trial, i);
         if (!isnan(decode))
@@ -151,7 +154,7 @@ void cost_finish(session *s)
         cost->requests += s->trials[i]->requests;
         wall += (double)s->trials[i]->wall_ns / 1e9;
     }
-    /* A resumed run cost what all its sessions cost. */
+    /* A resumed run cost what its finished trials cost; what was broken off is not counted. */
     cost->wall_s = s->reused ? wall : tune_elapsed_s(s);
     cost->lower_bound_s = lower_bound(s);
 }

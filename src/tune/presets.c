@@ -132,7 +132,8 @@ typedef struct pick {
     int64_t depth;   /* wanted; 0 = any */
 } pick;
 
-static int collect(const o3_trial *const *trials, int count, const pick *p, bool disturbed, double *ret_x)
+static int collect(const o3_trial *const *trials, int count, const pick *p, bool disturbed, double *ret_x,
+                   const o3_sample **ret_samples)
 {
     int n = 0;
     for (int t = 0; t < count; t++) {
@@ -143,18 +144,32 @@ static int collect(const o3_trial *const *trials, int count, const pick *p, bool
                                    : *(const double *)((const char *)sample + p->field);
             bool near = !p->depth || llabs((long long)(depth - p->depth)) * 8 <= p->depth;
             if (sample->outcome == O3_OUTCOME_OK && !sample->warmup && (disturbed || !sample->disturbed) &&
-                (p->any_kind || sample->kind == p->kind) && near && !isnan(value))
+                (p->any_kind || sample->kind == p->kind) && near && !isnan(value)) {
+                ret_samples[n] = sample;
                 ret_x[n++] = value;
+            }
         }
     }
     return n;
 }
 
+/* What a mean leaves out is marked where it was measured, so that `history` and the store list it. The samples are this
+ * session's own copies; they are const only to those who read them. */
+static void list_outliers(const double *x, int n, const o3_sample *const *samples)
+{
+    bool keep[STATS_MAX];
+    stats_outliers(x, n, STATS_OUTLIER_SHARE, keep);
+    for (int i = 0; i < n; i++)
+        if (!keep[i])
+            ((o3_sample *)samples[i])->outlier = true;
+}
+
 static o3_measure measure(session *s, const o3_preset *row, const o3_trial *const *trials, int count, const pick *p)
 {
     double x[STATS_MAX];
-    int n = collect(trials, count, p, false, x);
-    bool disturbed = n == 0 && (n = collect(trials, count, p, true, x)) > 0;
+    const o3_sample *samples[STATS_MAX];
+    int n = collect(trials, count, p, false, x, samples);
+    bool disturbed = n == 0 && (n = collect(trials, count, p, true, x, samples)) > 0;
     if (n == 0)
         return O3_MEASURE_NONE;
     if (disturbed)
@@ -162,6 +177,10 @@ static o3_measure measure(session *s, const o3_preset *row, const o3_trial *cons
                 "compare nothing with it", row->name, p->name, (long long)p->depth);
     o3_measure m = stats_measure(x, n, p->depth, s->config->quality_assurance.remove_outliers);
     m.disturbed = disturbed;
+    if (m.removed)
+        list_outliers(x, n, samples);
+    if (n < s->samples && n < 3)
+        o3_note(&s->result->notes, "%s: %d sample%s of %s instead of %d", row->name, n, n == 1 ? "" : "s", p->name, s->samples);
     double tolerance = s->config->testing.statistical_validation.variance_tolerance;
     if (m.cv > tolerance)
         o3_note(&s->result->notes, "%s: samples spread by %.0f %%, over the tolerance of %.0f %%", row->name, m.cv * 100,
@@ -178,6 +197,8 @@ static void take_success(session *s, o3_preset *row, const o3_trial *const *tria
     row->success_frac = all ? (double)ok / all : NAN;
     stats_wilson(ok, all, &row->success_low, &row->success_high);
     double wanted_share = s->config->testing.statistical_validation.confidence_threshold;
+    if (row->success_frac < wanted_share)
+        row->proven = false;
     if (row->success_frac < wanted_share)
         o3_note(&s->result->notes, "%s: only %.0f %% of its requests succeeded (%.0f %% are asked for)", row->name,
                 row->success_frac * 100, wanted_share * 100);
@@ -217,6 +238,8 @@ static void judge(const session *s, o3_preset *row)
 {
     const o3_target *rate = target_of(s, false), *ttft = target_of(s, true);
     size_t len;
+    if (row->decode_per_s.n == 0)
+        return;
     O3_FORMAT(row->verdict, "decode %s the target of %g tok/s",
               row->decode_per_s.mean >= rate->target ? "reaches" : row->decode_per_s.mean >= rate->min ? "is below"
               : "is far below", rate->target);
@@ -246,6 +269,11 @@ void presets_take(session *s, o3_preset *row, const o3_trial *const *trials, int
     }
     take_success(s, row, trials, count);
     judge(s, row);
+    for (int i = 0; i < count && s->world->store; i++) { /* the marks belong to the stored samples too */
+        o3_err err;
+        if (o3_store_trial_end(s->world->store, trials[i], &err))
+            o3_note(&s->result->notes, "the outliers' marks were not stored: %s", err.message);
+    }
 }
 
 /* Trials of this run that measured these knobs with a fresh-prompt length that fits the row. */
@@ -260,11 +288,19 @@ static int trials_for(const session *s, const o3_preset *row, const o3_trial *vi
     return count;
 }
 
+/* What a request without num_ctx gets: the server's own setting, else 4096 on machines without much VRAM. */
+static int64_t default_window(const session *s)
+{
+    const char *set = strstr(s->profile->engine_env, "OLLAMA_CONTEXT_LENGTH=");
+    int64_t window = set ? strtoll(set + strlen("OLLAMA_CONTEXT_LENGTH="), NULL, 10) : 0;
+    if (window <= 0)
+        window = 4096;
+    return s->model->trained_tokens > 0 && s->model->trained_tokens < window ? s->model->trained_tokens : window;
+}
+
 static visit_plan baseline_plan(const session *s)
 {
-    /* Its window is not known before the load; 4096 is the default of small machines, and the fill follows what is
-     * in force (probe_grow cuts rungs at the window). */
-    int64_t window = s->model->trained_tokens > 0 && s->model->trained_tokens < 4096 ? s->model->trained_tokens : 4096;
+    int64_t window = default_window(s);
     return visit_preset_plan(s, O3_KNOBS_DEFAULT, window, NULL, true);
 }
 
@@ -294,9 +330,12 @@ static o3_status measure_row(session *s, o3_preset *row, const o3_category *cate
     const o3_trial *visit, *trials[TUNE_TRIALS_MAX];
     int64_t num_ctx = row->knobs.num_ctx;
     bool fill = !(s->request->no_proof && num_ctx == s->result->ceiling.proven_tokens);
-    if (fill && cost_fill_s(s, num_ctx) > 0.5 * tune_left_s(s))
-        fill = false;
     visit_plan plan = visit_preset_plan(s, row->knobs, num_ctx, category, fill);
+    /* What is known is not left out for lack of time, whatever the clock of a resumed run says. */
+    if (fill && cost_fill_s(s, num_ctx) > 0.5 * tune_left_s(s) && !visit_known(s, &plan)) {
+        plan = visit_preset_plan(s, row->knobs, num_ctx, category, false);
+        s->partial = true;
+    }
     s->expected_s = tune_elapsed_s(s) + presets_rest_s(s, (int)(row - s->result->presets));
     tune_say(s, O3_EVENT_PROGRESS, "Presets: measuring %s at %lld tokens", row->name, (long long)num_ctx);
     o3_status status = visit_run(s, &plan, &visit, err);
@@ -331,9 +370,9 @@ o3_status stage_baseline(session *s, o3_err *err)
     o3_preset *row = &s->result->baseline;
     const o3_trial *trial;
     const o3_ceiling *c = &s->result->ceiling;
-    if (c->proven_tokens < 4096 && c->next_kind != O3_STEP_TRAINED) {
-        o3_note(&s->result->notes, "Ollama's defaults were not measured: 4096 tokens are past what is proven here (%lld)",
-                (long long)c->proven_tokens);
+    if (c->proven_tokens < default_window(s)) {
+        o3_note(&s->result->notes, "Ollama's defaults were not measured: their %lld tokens are past what is proven here (%lld)",
+                (long long)default_window(s), (long long)c->proven_tokens);
         return O3_OK;
     }
     tune_say(s, O3_EVENT_PROGRESS, "Baseline: Ollama's defaults");
@@ -372,15 +411,16 @@ static int trials_of(const session *s, const o3_knobs *asked, const o3_trial **r
 static void take_equal(session *s, o3_preset *row, const o3_knobs *asked)
 {
     const o3_trial *trials[TUNE_TRIALS_MAX];
+    const o3_sample *samples[STATS_MAX];
     double means[TUNE_TRIALS_MAX], x[STATS_MAX];
     int count = trials_of(s, asked, trials), visits = 0, quiet = 0;
-    int64_t window = row->knobs.num_ctx > 0 ? row->knobs.num_ctx : 4096;
+    int64_t window = row->knobs.num_ctx > 0 ? row->knobs.num_ctx : default_window(s);
     pick decode = {.any_kind = true, .field = offsetof(o3_sample, decode_per_s), .depth = presets_equal_depth(window)};
     for (int i = 0; i < count; i++) {
-        int n = collect(&trials[i], 1, &decode, false, x);
+        int n = collect(&trials[i], 1, &decode, false, x, samples);
         quiet += n > 0;
         if (n == 0)
-            n = collect(&trials[i], 1, &decode, true, x);
+            n = collect(&trials[i], 1, &decode, true, x, samples);
         if (n > 0)
             means[visits++] = stats_median(x, n);
     }
@@ -400,12 +440,22 @@ o3_status stage_compare(session *s, o3_err *err)
             visit_plan plan = {.knobs = baseline ? O3_KNOBS_DEFAULT : row->knobs};
             O3_FORMAT(plan.purpose, "compare-%d", round);
             visit_add_rung(&plan, presets_equal_depth(row->knobs.num_ctx), s->samples);
-            if (!row->measured || cost_visit_s(s, &plan) > tune_left_s(s))
+            if (!row->measured)
                 continue;
+            if (cost_visit_s(s, &plan) > tune_left_s(s) && !visit_known(s, &plan)) {
+                s->partial = true;
+                continue;
+            }
             tune_say(s, O3_EVENT_PROGRESS, "Comparing: %s, round %d of 3", baseline ? "Ollama's defaults" : row->name, round);
             o3_status status = visit_run(s, &plan, &trial, err);
             if (status)
                 return status;
+            if (trial->outcome != O3_OUTCOME_OK && trial->outcome != O3_OUTCOME_CANCELLED) {
+                o3_preset *failed = baseline ? &r->baseline : &r->presets[i];
+                failed->proven = false; /* a fresh load of what was proven failed: that is the news */
+                o3_note(&r->notes, "%s: loaded once more it %s (%s)", failed->name, o3_outcome_text(trial->outcome),
+                        trial->reason);
+            }
         }
     }
     for (int i = 0; i < r->preset_count; i++) {

@@ -10,8 +10,14 @@ static o3_status read_profile(session *s, o3_err *err)
 {
     o3_engine *engine = s->world->engine;
     bool local = o3_engine_is_local(engine);
+    s->parallel = 1;
     s->server_pid = local ? o3_process_listening(s->world->root, o3_engine_port(engine)) : -1;
-    return o3_profile_read(s->profile, s->world->root, s->config, s->server_pid, local, err);
+    o3_status status = o3_profile_read(s->profile, s->world->root, s->config, s->server_pid, local, err);
+    const char *slots = status ? NULL : strstr(s->profile->engine_env, "OLLAMA_NUM_PARALLEL=");
+    long count = slots ? strtol(slots + strlen("OLLAMA_NUM_PARALLEL="), NULL, 10) : 0;
+    if (count > 1 && count <= 256) /* each slot has its own window: the memory of them all */
+        s->parallel = (int)count;
+    return status;
 }
 
 o3_status stage_machine(session *s, o3_err *err)
@@ -92,29 +98,23 @@ o3_status stage_model(session *s, o3_err *err)
     return O3_OK;
 }
 
-/* What was asked, canonically: another text is another run. */
+static void hash_option(void *ctx, const o3_option *option, const char *path, const char *value, const char *origin)
+{
+    uint64_t *hash = ctx;
+    (void)option;
+    (void)origin;
+    *hash = o3_hash(path, strlen(path), *hash);
+    *hash = o3_hash(value, strlen(value), *hash);
+}
+
+/* What was asked, canonically: another text is another run. Every option counts. */
 static void request_text(const session *s, char *dst, size_t size)
 {
     const o3_request *r = s->request;
-    o3_buf text = O3_BUF(size - 1);
-    o3_buf_printf(&text, "samples=%d seed=%llu quick=%d no_proof=%d preset=%s use_case=%s", s->samples,
-                  (unsigned long long)r->seed, r->quick, r->no_proof, r->preset, r->use_case);
-    for (int i = 0; i < s->config->category_count; i++) {
-        const o3_category *c = &s->config->categories[i];
-        double w[3];
-        char why[O3_TEXT_MAX];
-        o3_preset_weights(s->config, c, r->use_case, w, why, sizeof(why));
-        o3_buf_printf(&text, " %s=%.4g/%.4g/%.4g", c->name, w[0], w[1], w[2]);
-        for (int j = 0; j < c->target_context_range.count; j++)
-            o3_buf_printf(&text, ",%lld", (long long)c->target_context_range.values[j]);
-        o3_buf_printf(&text, ",%lld", (long long)c->target_context_min);
-    }
-    const o3_config *c = s->config;
-    o3_buf_printf(&text, " limits=%g/%g/%lld", c->hardware_monitoring.safety_thresholds.max_ram_percent,
-                  c->hardware_monitoring.safety_thresholds.max_vram_percent,
-                  (long long)c->hardware_monitoring.resource_headroom.ram_reserve_mb);
-    o3_copy(dst, size, o3_buf_text(&text));
-    o3_buf_release(&text);
+    uint64_t hash = s->config->hardware_monitoring.ram_reserve_is_users;
+    o3_config_each(s->config, NULL, hash_option, &hash);
+    o3_format(dst, size, "samples=%d seed=%llu quick=%d no_proof=%d preset=%s use_case=%s config=%016llx", s->samples,
+              (unsigned long long)r->seed, r->quick, r->no_proof, r->preset, r->use_case, (unsigned long long)hash);
 }
 
 /* What of the server's environment can change a measurement; addresses and house-keeping cannot. */
@@ -164,6 +164,26 @@ static o3_status take_stored(session *s, const char *run_id, bool *ret_known, o3
     return O3_OK; /* a document that cannot be read is measured again */
 }
 
+/* What this run starts from, kept beside what it measures. */
+static char *prediction_text(const session *s)
+{
+    o3_estimate e;
+    o3_knobs knobs = {.num_ctx = O3_UNSET, .num_batch = TUNE_BATCH, .num_gpu = O3_UNSET, .num_thread = O3_UNSET,
+                      .use_mmap = O3_UNSET};
+    int64_t ceiling = o3_predict_ceiling(s->profile, s->model, &knobs, s->parallel, &s->calibration, NULL);
+    knobs.num_ctx = (int32_t)ceiling;
+    o3_predict(&e, s->profile, s->model, &knobs, s->parallel, &s->calibration);
+    json_t *json = json_pack("{s:I, s:{s:f, s:f, s:f}, s:{s:f, s:f, s:f}, s:{s:f, s:f, s:f}, s:s}", "ceiling_tokens",
+                             (json_int_t)ceiling, "total_bytes", "low", e.total_bytes.low, "mid", e.total_bytes.mid,
+                             "high", e.total_bytes.high, "prefill_per_s", "low", e.prefill_per_s.low, "mid",
+                             e.prefill_per_s.mid, "high", e.prefill_per_s.high, "decode_per_s", "low",
+                             e.decode_per_s.low, "mid", e.decode_per_s.mid, "high", e.decode_per_s.high, "origin",
+                             e.origin);
+    char *text = json ? json_dumps(json, JSON_COMPACT) : NULL; /* a rate that is no number has no JSON: no prediction */
+    json_decref(json);
+    return text;
+}
+
 o3_status stage_known(session *s, bool *ret_known, o3_err *err)
 {
     o3_store *store = s->world->store;
@@ -175,16 +195,17 @@ o3_status stage_known(session *s, bool *ret_known, o3_err *err)
     o3_auto(free) o3_run_key *key = o3_alloc(1, sizeof(*key));
     run_key(s, key);
     bool reuse = !s->request->force && s->config->learning.reuse_learned_configs;
-    o3_status status = reuse ? o3_store_run_find(store, key, id, &state, err) : O3_OK;
-    if (!status && id[0] && state == O3_RUN_COMPLETE)
+    o3_status status = o3_store_run_find(store, key, id, &state, err);
+    if (!status && reuse && id[0] && state == O3_RUN_COMPLETE)
         status = take_stored(s, id, ret_known, err);
     if (status || *ret_known)
         return status;
-    if (id[0] && state != O3_RUN_COMPLETE)
+    if (id[0] && state != O3_RUN_COMPLETE) { /* broken off, a forced one too: goes on */
         O3_COPY(s->result->run_id, id);
-    else
-        status = o3_store_run_begin(store, key, NULL, s->result->run_id, err);
-    return status;
+        return O3_OK;
+    }
+    o3_auto(free) char *prediction = prediction_text(s);
+    return o3_store_run_begin(store, key, prediction, s->result->run_id, err);
 }
 
 /* CPU time of a process in ticks; -1 if gone. */
@@ -215,7 +236,7 @@ static bool runner_busy(const session *s)
 
 static o3_status clear_others(session *s, o3_err *err)
 {
-    for (int i = 0; i < s->others.count; i++) {
+    for (int i = 0; i < s->others.count; i++) { /* refuse before anything is touched */
         const char *name = s->others.items[i].name;
         bool ours = !strcmp(name, s->model->name);
         if (!ours && !s->request->unload_others)
@@ -224,11 +245,12 @@ static o3_status clear_others(session *s, o3_err *err)
         if (ours && runner_busy(s) && !s->request->unload_others)
             return o3_fail(err, O3_E_UNAVAILABLE, "%s is answering somebody right now; wait, or use --unload-others to "
                            "interrupt them", name);
-        o3_status status = o3_engine_unload(s->world->engine, name, 30 * O3_NS_PER_S, err);
-        if (status)
-            return status;
     }
-    return O3_OK;
+    s->unloaded = s->others.count > 0;
+    o3_status status = O3_OK;
+    for (int i = 0; i < s->others.count && !status; i++)
+        status = o3_engine_unload(s->world->engine, s->others.items[i].name, 30 * O3_NS_PER_S, err);
+    return status;
 }
 
 o3_status stage_preflight(session *s, o3_err *err)
@@ -247,6 +269,9 @@ o3_status stage_preflight(session *s, o3_err *err)
     o3_fmt_bytes(size, sizeof(size), (double)m->file_bytes);
     tune_say(s, O3_EVENT_PREFLIGHT, "model local, %s, %s, trained %lld · other models loaded: %s", size, m->architecture,
              (long long)m->trained_tokens, s->others.count ? "unloaded for now" : "none");
+    if (!s->profile->engine_env_known && s->profile->engine_local)
+        o3_note(&s->result->notes, "the server's environment cannot be read (another user's process): parallel slots and KV "
+                "type are taken as default, and a change there is not noticed later (--force measures again)");
     bool cache_off = strstr(s->profile->engine_env, "LLAMA_ARG_CACHE_RAM=0\n") != NULL;
     s->probe.prompt_cache = s->caps.llama_server && !cache_off;
     return O3_OK;
@@ -274,12 +299,12 @@ void stage_predict(session *s)
     o3_estimate e;
     o3_knobs knobs = O3_KNOBS_DEFAULT;
     knobs.num_batch = TUNE_BATCH;
-    int64_t ceiling = o3_predict_ceiling(s->profile, s->model, &knobs, 1, &s->calibration, &limiting);
+    int64_t ceiling = o3_predict_ceiling(s->profile, s->model, &knobs, s->parallel, &s->calibration, &limiting);
     say_analysis(s, ceiling, limiting);
     if (ceiling <= 0)
         return;
     knobs.num_ctx = (int32_t)ceiling;
-    o3_predict(&e, s->profile, s->model, &knobs, 1, &s->calibration);
+    o3_predict(&e, s->profile, s->model, &knobs, s->parallel, &s->calibration);
     s->probe.prefill_per_s = e.prefill_per_s.low;
     s->probe.decode_per_s = e.decode_full_per_s.low;
     s->probe.cache_bytes_per_token = e.prompt_cache_bytes_per_token;

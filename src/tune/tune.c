@@ -3,26 +3,32 @@
 #include "o3/report.h"
 #include "tune_impl.h"
 
+#define SAMPLES_MOST 25 /* a ladder and its repeats stay within O3_SAMPLES_MAX */
 #define STALLED_S 1.5 /* without a reading: the sampler's own 1 s and half a second of a busy machine */
 
-static void on_sample(void *ctx, o3_trial *trial, o3_sample *sample)
+/* Committed before the next request is sent; what cannot be kept is not measured on. */
+static o3_status on_sample(void *ctx, o3_trial *trial, o3_sample *sample, o3_err *err)
 {
     session *s = ctx;
-    o3_err err;
-    /* A sample that cannot be stored (full disk) must not end the measurement; it is said once, and the end of the
-     * trial fails for good if the store stays broken. */
-    if (s->world->store && o3_store_sample(s->world->store, trial, sample, &err))
-        o3_note(&s->result->notes, "a sample was not stored: %s", err.message);
+    o3_status status = s->world->store ? o3_store_sample(s->world->store, trial, sample, err) : O3_OK;
+    if (sample->disturbed)
+        s->busy_streak++;
+    else if (!isnan(sample->foreign_cpu_frac)) /* too short a sample tells nothing */
+        s->busy_streak = 0;
     tune_event(s, (o3_event){.kind = O3_EVENT_SAMPLE, .trial = trial, .sample = sample, .done_frac = NAN, .left_s = NAN});
     tune_progress(s);
+    return status;
 }
 
 /* A sampler that hangs in a kernel read cannot say so itself: a stalled sensor is unsafe. */
 static void on_wait(void *ctx)
 {
     session *s = ctx;
-    if (s->monitor && monitor_age_s(s->monitor) > STALLED_S)
+    if (s->probe.monitor && monitor_age_s(s->monitor) > STALLED_S) {
+        s->probe.monitor = NULL; /* it holds its lock: asking it anything would hang us too */
+        s->blind = true;
         o3_cancel_set(s->world->cancel, O3_CANCEL_SAFETY);
+    }
     tune_progress(s);
 }
 
@@ -34,30 +40,38 @@ static session *session_new(const o3_world *given, const o3_request *request, o3
                           .next_num_ctx = -1}};
     result->baseline = o3_preset_none;
     O3_COPY(result->model, request->model);
-    s->own_world = *given;
-    if (!given->config->learning.store_results)
-        world->store = NULL;
-    *s = (session){.own_world = *world, .world = world, .request = request, .config = world->config, .result = result, .server_pid = -1,
+    *s = (session){.own_world = *given, .world = world, .request = request, .config = given->config, .result = result, .server_pid = -1,
                    .calibration = O3_CALIBRATION_NONE, .started_ns = o3_now_ns(), .budget_s = request->budget_s,
                    .expected_s = NAN};
+    if (!given->config->learning.store_results)
+        world->store = NULL;
+    if (!world->cancel) /* the safety stop needs one, whether the caller has one or not */
+        world->cancel = s->own_cancel = o3_cancel_new();
     s->samples = request->samples > 0 ? request->samples
-                                      : (int)world->config->testing.statistical_validation.min_samples_per_config;
+                                      : (int)given->config->testing.statistical_validation.min_samples_per_config;
+    if (s->samples > SAMPLES_MOST) {
+        o3_note(&result->notes, "%d samples of each rate are as many as a trial keeps; %d were asked for", SAMPLES_MOST,
+                s->samples);
+        s->samples = SAMPLES_MOST;
+    }
     s->profile = profile ? profile : o3_alloc(1, sizeof(*profile));
     s->model = o3_alloc(1, sizeof(*s->model));
     s->probe = (probe){.engine = world->engine, .caps = &s->caps, .model = s->model, .config = world->config,
-                       .profile = s->profile, .cancel = world->cancel, .chars_per_token = 4.0, .on_sample = on_sample,
+                       .profile = s->profile, .cancel = s->own_world.cancel, .chars_per_token = 4.0, .on_sample = on_sample,
                        .on_wait = on_wait, .ctx = s, .last_decode_per_s = NAN, .server_pid = -1};
     return s;
 }
 
 static void session_free(session *s, bool own_profile)
 {
-    monitor_stop(s->monitor);
+    if (!s->blind) /* a sampler stuck in the kernel cannot be joined */
+        monitor_stop(s->monitor);
     for (int i = 0; i < s->trial_count; i++)
         free(s->trials[i]);
     if (own_profile)
         free(s->profile);
     free(s->model);
+    o3_cancel_free(s->own_cancel);
     free(s);
 }
 
@@ -97,6 +111,9 @@ static void advise(session *s)
 static o3_status measure_all(session *s, o3_err *err)
 {
     o3_status status = s->request->quick ? stage_quick(s, err) : stage_ceiling(s, err);
+    if (!status && s->blind)
+        status = o3_fail(err, O3_E_UNSAFE, "the sensors stopped answering; %s was unloaded, nothing more is measured "
+                         "without them", s->model->name);
     if (status || s->request->quick)
         return status;
     if (s->result->ceiling.proven_tokens <= 0)
@@ -152,8 +169,6 @@ static o3_status run(session *s, o3_err *err)
         o3_status unloaded = probe_unload(&s->probe, status ? NULL : err);
         status = status ? status : unloaded;
     }
-    if (status != O3_E_UNAVAILABLE)
-        stage_restore(s);
     advise(s);
     cost_finish(s);
     bool proven = s->result->ceiling.proven_tokens > 0;
@@ -170,6 +185,8 @@ o3_status o3_optimize(const o3_world *world, const o3_request *request, o3_resul
 {
     session *s = session_new(world, request, ret_result, ret_profile);
     o3_status status = run(s, err);
+    if (s->unloaded)
+        stage_restore(s);
     if (status == O3_E_CANCELLED)
         o3_note(&ret_result->notes, "stopped; %d trials kept; the same command goes on from there", s->trial_count);
     session_free(s, !ret_profile);

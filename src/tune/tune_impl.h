@@ -13,7 +13,8 @@
 
 #define TUNE_BATCH 512          /* num_batch is pinned: unset it would change with num_ctx, and with it the memory */
 #define TUNE_EQUAL_DEPTH 1024   /* tokens at which every row of a run is compared */
-#define TUNE_TRIALS_MAX 48
+#define TUNE_BUSY_STREAK 12     /* disturbed samples in a row: the machine is busy for good, waiting helps nobody */
+#define TUNE_TRIALS_MAX 96
 #define TUNE_CURVE_MAX 32
 
 typedef struct curve { /* by depth, from the ceiling's ladder */
@@ -25,6 +26,7 @@ typedef struct curve { /* by depth, from the ceiling's ladder */
 typedef struct session {
     o3_world own_world;         /* the given one, without a store where none is wanted */
     const o3_world *world;
+    o3_cancel *own_cancel;      /* NULL if the caller has one */
     const o3_request *request;
     const o3_config *config;
     o3_result *result;
@@ -37,11 +39,15 @@ typedef struct session {
     o3_engine_loads others;     /* what was loaded before us */
     int server_pid;
     int samples;
+    int parallel;               /* slots of the server, each with a window of its own */
+    bool unloaded;              /* others' models, by us */
     double budget_s;
     int64_t started_ns;
     bool partial;               /* something was left out: not complete */
     char stage[O3_TEXT_MAX];    /* what is going on, for the live line */
     double expected_s;          /* of the whole run, refined on the way */
+    bool blind;                 /* the sampler hangs */
+    int busy_streak;            /* disturbed samples since the last quiet one */
     int reused;                 /* trials taken from the store */
     curve curve;
     int trial_count;
@@ -69,6 +75,7 @@ typedef struct visit_plan {
 } visit_plan;
 /* From this run's finished trials if it is there, else measured and stored. O3_OK even if the trial failed. */
 O3_NODISCARD o3_status visit_run(session *s, const visit_plan *plan, const o3_trial **ret_trial, o3_err *err);
+bool visit_known(session *s, const visit_plan *plan); /* measured before, successfully */
 int64_t visit_runner_bytes(const o3_trial *trial); /* peak of the runner's own memory; -1 unknown */
 
 /* cost.c */

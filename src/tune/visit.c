@@ -17,8 +17,11 @@ static const o3_trial *remember(session *s, const o3_trial *trial)
 {
     o3_trial *kept = o3_alloc(1, sizeof(*kept));
     *kept = *trial;
-    if (s->trial_count == TUNE_TRIALS_MAX) /* never reached by a plan of today; the oldest goes */
-        free(s->trials[--s->trial_count]);
+    if (s->trial_count == TUNE_TRIALS_MAX) { /* far more than a run of all categories takes: the oldest goes */
+        free(s->trials[0]);
+        memmove(s->trials, s->trials + 1, (TUNE_TRIALS_MAX - 1) * sizeof(s->trials[0]));
+        s->trial_count--;
+    }
     s->trials[s->trial_count++] = kept;
     return kept;
 }
@@ -53,6 +56,12 @@ static o3_status recall(session *s, const visit_plan *plan, const o3_trial **ret
     return status;
 }
 
+bool visit_known(session *s, const visit_plan *plan)
+{
+    const o3_trial *trial;
+    return recall(s, plan, &trial, NULL) == O3_OK && trial && trial->outcome == O3_OUTCOME_OK;
+}
+
 void visit_add_rung(visit_plan *plan, int64_t depth, int decodes)
 {
     int at = plan->rung_count;
@@ -79,27 +88,31 @@ static bool good(const o3_sample *sample)
     return sample->outcome == O3_OUTCOME_OK && !sample->disturbed && !sample->warmup;
 }
 
-static int count_good(const o3_trial *trial, int from, bool decode)
+static int count_good(const session *s, const o3_trial *trial, int from, bool decode)
 {
     int count = 0;
-    for (int i = from; i < trial->sample_count; i++)
-        count += good(&trial->samples[i]) &&
-                 !isnan(decode ? trial->samples[i].decode_per_s : trial->samples[i].prefill_per_s);
+    for (int i = from; i < trial->sample_count; i++) {
+        const o3_sample *sample = &trial->samples[i];
+        bool usable = good(sample) || (s->busy_streak >= TUNE_BUSY_STREAK && sample->outcome == O3_OUTCOME_OK);
+        count += usable && !isnan(decode ? sample->decode_per_s : sample->prefill_per_s);
+    }
     return count;
 }
 
 static o3_status take_fresh(session *s, const visit_plan *plan, o3_trial *trial, o3_err *err)
 {
     int first = trial->sample_count, most = 2 * plan->fresh_count + DISTURBED_EXTRA;
-    for (int i = 0; i <= most && count_good(trial, first, false) < plan->fresh_count; i++) {
-        if (i > 1 && tune_left_s(s) <= 0)
+    for (int i = 0; i <= most && count_good(s, trial, first, false) < plan->fresh_count; i++) {
+        if (i > 1 && tune_left_s(s) <= 0) {
+            s->partial = true;
             return O3_OK;
-        int before = trial->sample_count;
+        }
+        int before = trial->sample_count, loads = trial->loads;
         o3_status status = probe_fresh(&s->probe, trial, plan->fresh_tokens, err);
         if (status || trial->outcome != O3_OUTCOME_OK)
             return status;
         /* The first full-size request after a load is the slowest: kept, marked, not averaged. */
-        if (i == 0 && trial->sample_count > before)
+        if ((i == 0 || trial->loads > loads) && trial->sample_count > before)
             trial->samples[trial->sample_count - 1].warmup = true;
     }
     return O3_OK;
@@ -108,11 +121,13 @@ static o3_status take_fresh(session *s, const visit_plan *plan, o3_trial *trial,
 static o3_status take_decodes(session *s, o3_trial *trial, int from, int wanted, o3_err *err)
 {
     int most = wanted + DISTURBED_EXTRA + wanted / 2;
-    for (int i = 0; i < most && count_good(trial, from, true) < wanted; i++) {
-        if (trial->samples[trial->sample_count - 1].disturbed)
-            o3_clock_real.sleep_ns(NULL, O3_NS_PER_S); /* bursts pass */
-        if (i && tune_left_s(s) <= 0) /* on a busy machine the repeats alone could take for ever */
+    for (int i = 0; i < most && count_good(s, trial, from, true) < wanted; i++) {
+        if (trial->samples[trial->sample_count - 1].disturbed && s->busy_streak < TUNE_BUSY_STREAK)
+            o3_wait(s->world->cancel, O3_NS_PER_S); /* bursts pass */
+        if (i && tune_left_s(s) <= 0) { /* on a busy machine the repeats alone could take for ever */
+            s->partial = true;
             return O3_OK;
+        }
         o3_status status = probe_again(&s->probe, trial, err);
         if (status || trial->outcome != O3_OUTCOME_OK)
             return status;
@@ -163,7 +178,7 @@ static o3_status measure(session *s, const visit_plan *plan, o3_trial *trial, o3
     if (status || trial->outcome != O3_OUTCOME_OK)
         return status;
     if (s->monitor) {
-        o3_clock_real.sleep_ns(NULL, 250 * O3_NS_PER_MS); /* two ticks that see the loaded runner */
+        o3_wait(s->world->cancel, 250 * O3_NS_PER_MS); /* two ticks that see the loaded runner */
         monitor_peaks(s->monitor, &trial->peaks);
     }
     if (plan->search && !search_ceiling_loaded(plan->search, O3_OUTCOME_OK, "", trial->in_force.num_ctx,
@@ -176,13 +191,16 @@ static o3_status measure(session *s, const visit_plan *plan, o3_trial *trial, o3
     if (!status && trial->outcome == O3_OUTCOME_OK && plan->fresh_count)
         status = take_fresh(s, plan, trial, err);
     s->probe.peaks_frozen = false;
+    /* A limit reached in the very last moment must not pass for a success. */
+    if (!status && trial->outcome == O3_OUTCOME_OK && o3_cancel_get(s->world->cancel) != O3_CANCEL_NONE)
+        status = probe_stopped(&s->probe, trial, err);
     return status;
 }
 
 static o3_status finish(session *s, o3_trial *trial, o3_status status, o3_err *err)
 {
-    if (status == O3_OK && trial->outcome == O3_OUTCOME_NONE)
-        trial->outcome = O3_OUTCOME_OK;
+    if (status && trial->outcome == O3_OUTCOME_OK) /* broken off from outside: not a finished trial */
+        trial->outcome = O3_OUTCOME_NONE;
     o3_status stored = s->world->store ? o3_store_trial_end(s->world->store, trial, status ? NULL : err) : O3_OK;
     tune_event(s, (o3_event){.kind = O3_EVENT_TRIAL, .trial = trial, .done_frac = NAN, .left_s = NAN});
     return status ? status : stored;
@@ -207,7 +225,7 @@ o3_status visit_run(session *s, const visit_plan *plan, const o3_trial **ret_tri
     O3_COPY(trial->purpose, plan->purpose);
     if (plan->knobs.num_ctx != O3_UNSET) {
         o3_estimate e;
-        o3_predict(&e, s->profile, s->model, &plan->knobs, 1, &s->calibration);
+        o3_predict(&e, s->profile, s->model, &plan->knobs, s->parallel, &s->calibration);
         trial->predicted_bytes = (int64_t)(e.weights_bytes.mid + e.kv_bytes.mid + e.state_bytes.mid +
                                            e.compute_bytes.mid + e.output_bytes.mid);
     }

@@ -271,7 +271,7 @@ class TestDisturbed(FaultCase):
         """Samples beside a foreign load are marked; the answer says so."""
         burn = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
         try:
-            run = self.run_with(models=[{"trained": 1024}], time_scale=0.5, decode_scale=1, timeout=500)
+            run = self.run_with(models=[{"trained": 512}], time_scale=0.4, decode_scale=0.5, timeout=500)
         finally:
             for process in burn:
                 process.kill()

@@ -60,7 +60,7 @@ static outcome play(const machine *box, int64_t safe_bytes, int64_t trained)
     search_ceiling s;
     o3_calibration none = O3_CALIBRATION_NONE;
     o3_knobs knobs = {O3_UNSET, 512, O3_UNSET, O3_UNSET, O3_UNSET};
-    search_ceiling_init(&s, profile, model, &knobs, 7, &none);
+    search_ceiling_init(&s, profile, model, &knobs, 1, 7, &none);
     for (int64_t ctx; (ctx = search_ceiling_ask(&s)) > 0;) {
         double compute, bytes = truth(box, profile, model, ctx, &compute); /* compute is not yet written after a load */
         out.loads++;
