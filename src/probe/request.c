@@ -134,6 +134,13 @@ static void learn_density(probe *p, double chars_per_token)
     p->counted = true;
 }
 
+/* A connection may break while the server lives on. */
+static bool still_there(probe *p)
+{
+    o3_engine_loads loads;
+    return o3_engine_loads_read(p->engine, &loads, NULL) == O3_OK;
+}
+
 /* Sends `chars` of text `seed` once. *ret_refused: tokens named by a refusal, 0 if it was refused without a number,
  * -1 if it was not refused. */
 static o3_status send_once(probe *p, o3_trial *trial, o3_sample *s, size_t chars, int num_predict, uint64_t seed,
@@ -167,6 +174,8 @@ static o3_status send_once(probe *p, o3_trial *trial, o3_sample *s, size_t chars
         return O3_OK;
     }
     s->sent_tokens = expected;
+    if (reply.outcome == O3_OUTCOME_SERVER_GONE && still_there(p))
+        reply.outcome = O3_OUTCOME_ERROR; /* one connection broke off: tried again */
     measure(p, &reply, s);
     if (judge_sample(p, trial, s, &reply, chars)) {
         trial->outcome = O3_OUTCOME_OK;

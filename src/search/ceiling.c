@@ -43,10 +43,14 @@ int64_t search_ceiling_ask(search_ceiling *s)
         return s->asked = 0;
     if (s->given > 0 && s->given <= high)
         next = s->given;
+    else if (s->beyond > 0 && s->beyond <= high)
+        next = s->beyond; /* is it really the end? */
     else if (s->must_fill && !s->fill_failed)
         next = s->loadable < high ? s->loadable : high; /* not filled yet, if it is above what is proven */
     else if (measured) /* the prediction was wrong: halve what is left, by loads alone where they can tell */
         next = grid((low + high + O3_CTX_GRID) / 2);
+    if (!s->given)
+        s->beyond = 0;
     s->given = 0;
     if (next <= s->proven || (double)(next - s->proven) < WORTH_MOVING * (double)s->proven)
         return s->asked = 0;
@@ -86,10 +90,9 @@ static void calibrate(search_ceiling *s, int64_t runner_bytes, bool compute_touc
 bool search_ceiling_loaded(search_ceiling *s, o3_outcome outcome, const char *reason, int64_t given,
                            int64_t runner_bytes)
 {
-    if (outcome == O3_OUTCOME_CLAMPED && given > 0 && given < s->asked) {
+    if (outcome == O3_OUTCOME_CLAMPED && given > s->loadable && given < s->asked) {
         s->given = grid(given);
-        fail(s, s->given + O3_CTX_GRID, reason);
-        return false;
+        s->beyond = s->given + O3_CTX_GRID;
     }
     if (outcome != O3_OUTCOME_OK) {
         fail(s, s->asked, reason);

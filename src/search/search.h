@@ -17,7 +17,7 @@ typedef struct search_ceiling {
     int64_t proven, allocated; /* largest num_ctx filled / loaded as asked; 0 none */
     int64_t loadable;          /* largest one that loaded and has not failed since */
     int64_t failed;            /* smallest num_ctx that failed; trained + one step if none */
-    int64_t given;             /* what a clamping server gave: tried next; 0 none */
+    int64_t given, beyond;     /* what a clamping server gave and the step beyond it: tried next; 0 none */
     int64_t asked;             /* what the last ask gave */
     bool fill_failed;          /* something that loaded could not be filled */
     bool must_fill;            /* no load is left for looking further up */

@@ -135,7 +135,8 @@ o3_status o3_store_result(o3_store *store, const char *model, const char *run_id
     static const char by_model[] = "SELECT result_json, model FROM run WHERE (?1 = '' OR model = ?1) AND "
                                    "result_json IS NOT NULL AND ended_unix_ms IS NOT NULL "
                                    /* what was proven outranks a later look or an interrupted try */
-                                   "ORDER BY coalesce(json_extract(result_json, '$.complete'), 0) DESC, "
+                                   "ORDER BY CASE WHEN json_valid(result_json) THEN "
+                                   "coalesce(json_extract(result_json, '$.complete'), 0) ELSE 0 END DESC, "
                                    "ended_unix_ms DESC, seq DESC LIMIT 1";
     o3_auto(stmt) sqlite3_stmt *stmt = NULL;
     char name[O3_NAME_MAX];

@@ -39,7 +39,7 @@ class TestRealCgroup(RealCase):
 
     def test_proven_and_never_killed(self):
         before = self.kills()
-        run = self.optimize(self.engine, "--budget", "8m", timeout=480)
+        run = self.optimize(self.engine, "--budget", "6m", timeout=460)
         self.assertEqual(self.kills(), before, f"the runner was killed\n{run}")
         self.check_exit(run, DONE)
         proven = run.get("ceiling.proven_tokens")
