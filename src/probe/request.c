@@ -58,15 +58,12 @@ static void measure(probe *p, const o3_reply *reply, o3_sample *s)
  * own density; a new one is told by the mean of those before it, and the very first by a rough guess. */
 static void least_tokens(const probe *p, const o3_sample *s, size_t chars, double *ret_expected, double *ret_least)
 {
-    bool grown = s->kind != O3_SAMPLE_PREFILL && p->text_tokens > 0;
-    double share = grown ? 0.97 : p->counted ? 0.88 : 0.35;
-    if (s->kind == O3_SAMPLE_DECODE)
-        *ret_expected = (double)p->text_tokens, share = 1;
-    else if (grown)
-        *ret_expected = (double)p->text_tokens * (double)chars / (double)p->text_chars;
-    else
-        *ret_expected = (double)chars / p->chars_per_token;
-    *ret_least = share * *ret_expected - 2;
+    double have = s->kind == O3_SAMPLE_PREFILL ? 0 : (double)p->text_tokens; /* counted before */
+    double density = have > 0 ? (double)p->text_chars / have : p->chars_per_token;
+    double added = have > 0 ? ((double)chars - (double)p->text_chars) / density : (double)chars / density;
+    /* Prose differs by a few per cent from stretch to stretch; a cut takes more. */
+    *ret_expected = have + added;
+    *ret_least = have + (p->counted ? 0.88 : 0.35) * added - 2;
 }
 
 /* Says what a reply means for the trial; true if the sample is good. */

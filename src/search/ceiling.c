@@ -4,7 +4,7 @@
 
 /* Once something is proven, less than this share more of window does not pay for another fill. */
 #define WORTH_MOVING 0.03
-#define FILLS_MAX 3
+#define FILLS_MAX 2 /* the second proof is the third full fill */
 
 static int64_t grid(int64_t tokens)
 {
