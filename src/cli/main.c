@@ -10,8 +10,10 @@ static o3_cancel *signal_cancel;
 static void on_signal(int number)
 {
     int saved = errno;
-    if (number == SIGINT && o3_cancel_get(signal_cancel) == O3_CANCEL_USER)
-        _exit(130);
+    if (number == SIGINT && o3_cancel_get(signal_cancel) == O3_CANCEL_USER) { /* the second one: at once */
+        signal(SIGINT, SIG_DFL);
+        raise(SIGINT);
+    }
     o3_cancel_set(signal_cancel, O3_CANCEL_USER);
     errno = saved;
 }

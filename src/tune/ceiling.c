@@ -11,7 +11,7 @@ static visit_plan ladder(const session *s, search_ceiling *search, int64_t num_c
     plan.knobs.num_ctx = (int32_t)num_ctx;
     visit_add_rung(&plan, presets_equal_depth(num_ctx), s->samples);
     visit_add_rung(&plan, num_ctx / 4, 3);
-    visit_add_rung(&plan, num_ctx / 2, s->samples);
+    visit_add_rung(&plan, num_ctx / 2, s->samples + TUNE_SPARE);
     visit_add_rung(&plan, num_ctx * 3 / 4, 3);
     visit_add_rung(&plan, num_ctx - PROBE_DECODE_TOKENS, s->samples);
     return plan;

@@ -105,7 +105,7 @@ void presets_choose(session *s, int64_t ceiling_tokens)
 
 visit_plan visit_preset_plan(const session *s, o3_knobs knobs, int64_t num_ctx, const o3_category *category, bool fill)
 {
-    visit_plan plan = {.knobs = knobs, .fresh_count = s->samples, .fill = fill};
+    visit_plan plan = {.knobs = knobs, .fresh_count = s->samples + TUNE_SPARE, .fill = fill};
     plan.fresh_tokens = category ? o3_preset_ttft_tokens(category, num_ctx) : 512;
     if (plan.fresh_tokens > num_ctx / 2)
         plan.fresh_tokens = num_ctx / 2;
@@ -115,7 +115,7 @@ visit_plan visit_preset_plan(const session *s, o3_knobs knobs, int64_t num_ctx, 
     O3_FORMAT(plan.purpose, "%s-%lld%s", category ? "preset" : "baseline", (long long)plan.fresh_tokens,
               fill ? "" : "-nofill");
     visit_add_rung(&plan, presets_equal_depth(num_ctx), s->samples);
-    visit_add_rung(&plan, num_ctx / 2, s->samples);
+    visit_add_rung(&plan, num_ctx / 2, s->samples + TUNE_SPARE);
     if (fill)
         visit_add_rung(&plan, num_ctx - PROBE_DECODE_TOKENS, 1);
     return plan;

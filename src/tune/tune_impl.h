@@ -12,6 +12,7 @@
 #include "stats/stats.h"
 
 #define TUNE_BATCH 512          /* num_batch is pinned: unset it would change with num_ctx, and with it the memory */
+#define TUNE_SPARE 1            /* sample more than asked for: one may go as an outlier, and enough must be left */
 #define TUNE_EQUAL_DEPTH 1024   /* tokens at which every row of a run is compared */
 #define TUNE_BUSY_STREAK 12     /* disturbed samples in a row: the machine is busy for good, waiting helps nobody */
 #define TUNE_TRIALS_MAX 96
