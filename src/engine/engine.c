@@ -7,9 +7,17 @@
 
 /* As Ollama reads OLLAMA_HOST: [scheme://]host[:port][/path]; the default port is 11434, but 80 and 443 behind an
  * explicit scheme (envconfig/config.go). */
-static bool parse_url(o3_engine *engine, const char *url)
+static bool parse_url(o3_engine *engine, const char *given)
 {
-    char host[O3_NAME_MAX];
+    char host[O3_NAME_MAX], url[O3_NAME_MAX];
+    /* Quotes and blanks around the value are what an environment file leaves; Ollama drops them too. */
+    static const char around[] = " \t\r\n'\"";
+    const char *begin = given + strspn(given, around);
+    O3_COPY(url, begin);
+    for (size_t end = strlen(url); end && strchr(around, url[end - 1]); end--)
+        url[end - 1] = '\0';
+    if (strlen(begin) >= sizeof(url))
+        return false;
     const char *scheme = "http", *rest = strstr(url, "://");
     int port = 11434;
     if (rest) {
@@ -19,6 +27,8 @@ static bool parse_url(o3_engine *engine, const char *url)
         scheme = https ? "https" : "http";
         port = https ? 443 : 80;
         rest += 3;
+        if (!*rest || *rest == '/')
+            return false;
     } else {
         rest = url;
     }
@@ -35,6 +45,8 @@ static bool parse_url(o3_engine *engine, const char *url)
         port = (int)value;
         *colon = '\0';
     }
+    if ((host[0] == '[') != (host[0] && host[strlen(host) - 1] == ']'))
+        return false;
     for (const char *p = host; *p; p++)
         if (isspace((unsigned char)*p) || strchr("@?#\"'<>\\", *p))
             return false;

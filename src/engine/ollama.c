@@ -164,7 +164,12 @@ static o3_status unknown_model(o3_engine *engine, const char *model, o3_err *err
         models->count = 0;
     for (int i = 0; i < models->count; i++)
         names[i] = models->items[i].name;
-    const char *near = o3_nearest(model, names, models->count);
+    const char *near = NULL;
+    for (int i = 0; i < models->count && !near; i++) /* the tag was left out */
+        if (!strncmp(names[i], model, strlen(model)) && names[i][strlen(model)] == ':')
+            near = names[i];
+    if (!near)
+        near = o3_nearest(model, names, models->count);
     if (near)
         return o3_fail(err, O3_E_NOT_FOUND, "%s is not on this server (did you mean %s?); `ollama list` shows what is",
                        model, near);

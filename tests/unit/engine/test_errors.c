@@ -67,6 +67,10 @@ static void addresses(void **state)
         {"ftp://host", NULL, false},
         {"user@host", NULL, false},
         {"a b", NULL, false},
+        {" '127.0.0.1:5' ", "http://127.0.0.1:5", true},
+        {"http://", NULL, false},
+        {"http://[::1", NULL, false},
+        {"[::1", NULL, false},
     };
     (void)state;
     for (int i = 0; i < O3_COUNT(cases); i++) {
