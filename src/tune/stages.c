@@ -6,6 +6,8 @@
 #include "o3/report.h"
 #include "tune_impl.h"
 
+#define BUSY_TRIES 30 /* looks of 0.4 s: 12 s */
+
 static o3_status read_profile(session *s, o3_err *err)
 {
     o3_engine *engine = s->world->engine;
@@ -222,16 +224,22 @@ static int64_t cpu_ticks(int pid)
     return user + system;
 }
 
-/* Someone is being answered right now if the runner burns CPU. */
-static bool runner_busy(const session *s)
+/* Someone is being answered if the runner burns CPU, and goes on doing so: a request whose client was killed (a run of
+ * ours, say) is given up by the server within seconds. */
+static bool runner_busy(session *s)
 {
     o3_runner runner;
     if (o3_engine_runner(s->world->engine, s->server_pid, s->model->blob_path, &runner, NULL) || runner.pid < 0)
         return false;
-    int64_t before = cpu_ticks(runner.pid);
-    o3_clock_real.sleep_ns(NULL, 400 * O3_NS_PER_MS);
-    int64_t after = cpu_ticks(runner.pid);
-    return before >= 0 && after >= 0 && after - before > sysconf(_SC_CLK_TCK) / 10;
+    for (int tries = 0; tries < BUSY_TRIES; tries++) {
+        int64_t before = cpu_ticks(runner.pid);
+        if (o3_wait(s->world->cancel, 400 * O3_NS_PER_MS))
+            return true;
+        int64_t after = cpu_ticks(runner.pid);
+        if (before < 0 || after < 0 || after - before <= sysconf(_SC_CLK_TCK) / 10)
+            return false;
+    }
+    return true;
 }
 
 static o3_status clear_others(session *s, o3_err *err)
