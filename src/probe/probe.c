@@ -17,7 +17,6 @@ o3_status probe_unload(probe *p, o3_err *err)
 {
     p->text_chars = 0;
     p->text_tokens = 0;
-    p->cached_tokens = 0;
     p->window_tokens = 0;
     p->last_decode_per_s = NAN;
     if (p->monitor)

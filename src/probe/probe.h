@@ -40,7 +40,6 @@ typedef struct probe {
     uint64_t text_seed;          /* of the current text */
     size_t text_chars;           /* sent of it and evaluated */
     int64_t text_tokens;         /* the engine's count for that */
-    int64_t cached_tokens;       /* in texts left behind in this load */
     int64_t window_tokens;       /* num_ctx in force */
     bool peaks_frozen;           /* samples no longer raise the trial's peaks */
     double last_decode_per_s;    /* of the previous, shallower depth in this load; NaN */

@@ -247,7 +247,6 @@ static o3_status take(probe *p, o3_trial *trial, o3_sample_kind kind, int64_t to
 /* Leaves the current text: its KV goes to the server's prompt cache. */
 static void leave_text(probe *p)
 {
-    p->cached_tokens += p->text_tokens;
     p->text_seed = p->seed * 1000003 + ++p->texts;
     p->text_chars = 0;
     p->text_tokens = 0;

@@ -177,9 +177,9 @@ static o3_status measure(session *s, const visit_plan *plan, o3_trial *trial, o3
         search_ceiling_loaded(plan->search, trial->outcome, trial->reason, trial->in_force.num_ctx, -1);
     if (status || trial->outcome != O3_OUTCOME_OK)
         return status;
-    if (s->monitor) {
+    if (s->probe.monitor) {
         o3_wait(s->world->cancel, 250 * O3_NS_PER_MS); /* two ticks that see the loaded runner */
-        monitor_peaks(s->monitor, &trial->peaks);
+        monitor_peaks(s->probe.monitor, &trial->peaks);
     }
     if (plan->search && !search_ceiling_loaded(plan->search, O3_OUTCOME_OK, "", trial->in_force.num_ctx,
                                                 visit_runner_bytes(trial)))
@@ -237,6 +237,9 @@ o3_status visit_run(session *s, const visit_plan *plan, const o3_trial **ret_tri
     status = measure(s, plan, trial, err);
     trial->wall_ns = o3_now_ns() - start;
     status = finish(s, trial, status, err);
+    if (!status && s->blind)
+        status = o3_fail(err, O3_E_UNSAFE, "the sensors stopped answering; %s was unloaded, nothing more is measured "
+                         "without them", s->model->name);
     if (!status)
         *ret_trial = remember(s, trial);
     return status;
