@@ -82,6 +82,8 @@ typedef void (*o3_progress_fn)(void *ctx, const char *status, int64_t done_bytes
 /* `url` as OLLAMA_HOST allows it (host, host:port, scheme). No traffic yet. */
 O3_NODISCARD o3_status o3_engine_open(o3_engine **ret_engine, const char *url, o3_err *err);
 void o3_engine_close(o3_engine *engine); /* NULL is fine */
+/* Calls that only ask (version, list, show) return O3_E_CANCELLED once `cancel` is set; it outlives the engine. */
+void o3_engine_interruptible(o3_engine *engine, o3_cancel *cancel);
 const char *o3_engine_url(const o3_engine *engine);
 bool o3_engine_is_local(const o3_engine *engine); /* loopback address */
 int o3_engine_port(const o3_engine *engine);

@@ -50,7 +50,10 @@ const char *cli_host(const cli_call *call)
 
 o3_status cli_open_engine(cli_session *session, o3_err *err)
 {
-    return o3_engine_open(&session->engine, cli_host(session->call), err);
+    o3_status status = o3_engine_open(&session->engine, cli_host(session->call), err);
+    if (!status)
+        o3_engine_interruptible(session->engine, session->call->cancel);
+    return status;
 }
 
 o3_status cli_open_store(cli_session *session, o3_err *err)

@@ -96,6 +96,11 @@ int o3_engine_port(const o3_engine *engine)
     return engine->port;
 }
 
+void o3_engine_interruptible(o3_engine *engine, o3_cancel *cancel)
+{
+    engine->cancel = cancel;
+}
+
 o3_status o3_engine_caps_read(o3_engine *engine, o3_engine_caps *ret_caps, o3_err *err)
 {
     if (!engine->caps_known) {

@@ -62,6 +62,7 @@ struct o3_engine {
     bool local;
     int port;
     http_client *http;
+    o3_cancel *cancel; /* ends calls that only ask; not owned; NULL = none */
     bool caps_known;
     o3_engine_caps caps;
 };

@@ -60,17 +60,30 @@ static o3_status not_ollama(const o3_engine *engine, const http_answer *answer, 
                    engine->where, what[0] ? what : "no content type");
 }
 
+/* A call that changes something, or confirms a change, is never cut short. */
+static http_request whole(const char *method, const char *path, int64_t deadline_ns)
+{
+    return (http_request){.method = method, .path = path, .deadline_ns = deadline_ns};
+}
+
+/* One that only asks ends at once when the user does. */
+static http_request asking(const o3_engine *engine, const char *method, const char *path, int64_t deadline_ns)
+{
+    return (http_request){.method = method, .path = path, .deadline_ns = deadline_ns, .cancel = engine->cancel};
+}
+
 /* One short call. *ret_json is NULL where the body is empty. Errors of the server (status >= 400) are O3_E_ENGINE
  * with its words in err and the HTTP status in *ret_http. */
-static o3_status call(o3_engine *engine, const char *method, const char *path, const json_t *body,
-                      int64_t deadline_ns, int *ret_http, json_t **ret_json, o3_err *err)
+static o3_status call(o3_engine *engine, http_request request, const json_t *body, int *ret_http, json_t **ret_json,
+                      o3_err *err)
 {
     o3_auto(free) char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
     if (body && !text)
         return o3_fail(err, O3_E_USAGE, "the name is not UTF-8; give it as the server lists it");
     http_answer answer;
-    http_run(engine->http, &(http_request){.method = method, .path = path, .body = text, .deadline_ns = deadline_ns,
-                                           .max_body = 32u << 20}, &answer);
+    request.body = text;
+    request.max_body = 32u << 20;
+    http_run(engine->http, &request, &answer);
     o3_status status = O3_OK;
     *ret_http = answer.status;
     *ret_json = NULL;
@@ -104,7 +117,7 @@ static o3_status caps(o3_engine *engine, o3_engine_caps *ret_caps, o3_err *err)
 {
     int http;
     json_t *json;
-    o3_status status = call(engine, "GET", "/api/version", NULL, SHORT_NS, &http, &json, err);
+    o3_status status = call(engine, asking(engine, "GET", "/api/version", SHORT_NS), NULL, &http, &json, err);
     if (status == O3_E_ENGINE)
         return o3_fail(err, O3_E_PROTOCOL, "%s answers /api/version with HTTP %d, which no Ollama does; check --host "
                        "or OLLAMA_HOST", engine->where, http);
@@ -143,7 +156,7 @@ static o3_status list(o3_engine *engine, o3_engine_models *ret_models, o3_err *e
 {
     int http;
     json_t *json;
-    o3_status status = call(engine, "GET", "/api/tags", NULL, SHORT_NS, &http, &json, err);
+    o3_status status = call(engine, asking(engine, "GET", "/api/tags", SHORT_NS), NULL, &http, &json, err);
     if (status)
         return status;
     const json_t *items = json_object_get(json, "models");
@@ -183,7 +196,7 @@ static o3_status show(o3_engine *engine, const char *model, json_t **ret_show, o
     json_t *body = json_pack("{s:s}", "model", model);
     if (!body)
         return o3_fail(err, O3_E_USAGE, "the model's name is not UTF-8; give it as `ollama list` shows it");
-    o3_status status = call(engine, "POST", "/api/show", body, 6 * SHORT_NS, &http, ret_show, err);
+    o3_status status = call(engine, asking(engine, "POST", "/api/show", 6 * SHORT_NS), body, &http, ret_show, err);
     json_decref(body);
     /* 400: a name that can be no model's ("a b", "x/y/z/w/v"). */
     if (status == O3_E_ENGINE && (http == 404 || http == 400))
@@ -199,7 +212,7 @@ static o3_status loads(o3_engine *engine, o3_engine_loads *ret_loads, o3_err *er
 {
     int http;
     json_t *json;
-    o3_status status = call(engine, "GET", "/api/ps", NULL, SHORT_NS, &http, &json, err);
+    o3_status status = call(engine, whole("GET", "/api/ps", SHORT_NS), NULL, &http, &json, err);
     if (status)
         return status;
     const json_t *items = json_object_get(json, "models");
@@ -228,7 +241,7 @@ static o3_status unload(o3_engine *engine, const char *model, int64_t timeout_ns
 {
     int http;
     json_t *json, *body = json_pack("{s:s, s:i, s:b}", "model", model, "keep_alive", 0, "stream", 0);
-    o3_status status = call(engine, "POST", "/api/generate", body, timeout_ns, &http, &json, err);
+    o3_status status = call(engine, whole("POST", "/api/generate", timeout_ns), body, &http, &json, err);
     json_decref(body);
     json_decref(json);
     if (status == O3_E_ENGINE && http == 404)
@@ -254,7 +267,7 @@ static o3_status create(o3_engine *engine, const char *name, const char *from, c
     json_t *json;
     json_t *body = json_pack("{s:s, s:s, s:o, s:b}", "model", name, "from", from, "parameters",
                              ollama_options(parameters), "stream", 0);
-    o3_status status = call(engine, "POST", "/api/create", body, 6 * SHORT_NS, &http, &json, err);
+    o3_status status = call(engine, whole("POST", "/api/create", 6 * SHORT_NS), body, &http, &json, err);
     json_decref(body);
     if (!status && strcmp(string_of(json, "status"), "success"))
         status = o3_fail(err, O3_E_ENGINE, "creating %s ended with \"%s\" instead of success", name,
@@ -267,7 +280,7 @@ static o3_status delete_model(o3_engine *engine, const char *name, o3_err *err)
 {
     int http;
     json_t *json, *body = json_pack("{s:s}", "model", name);
-    o3_status status = call(engine, "DELETE", "/api/delete", body, SHORT_NS, &http, &json, err);
+    o3_status status = call(engine, whole("DELETE", "/api/delete", SHORT_NS), body, &http, &json, err);
     json_decref(body);
     json_decref(json);
     return status;

@@ -365,9 +365,9 @@ class TestOptions(Measured):
         run = self.optimize(server, "--samples", 9)
         self.check_exit(run, DONE)
         for measure in find_all(run.json["presets"], "decode_per_s"):
-            self.assertGreaterEqual(measure["n"] + measure["removed"], 9)
+            self.assertGreaterEqual(measure["n"] + measure["removed"], 10, measure)
         for measure in find_all(run.json["presets"], "ttft_ms"):
-            self.assertEqual(measure["n"] + measure["removed"], 9, measure)
+            self.assertEqual(measure["n"] + measure["removed"], 10, "nine and the spare one for the outlier rule")
 
     def test_one_preset(self):
         server = self.fake(models=[{"trained": 4096}])

@@ -3,6 +3,7 @@
 
 import collections
 import signal
+import socket
 import time
 import unittest
 
@@ -116,6 +117,17 @@ class TestCtrlC(InterruptCase):
         run = started.wait(20)
         self.assertIn(run.rc, (INTERRUPTED, -signal.SIGINT))
         self.assertTrue(self.trials())
+
+
+class TestStalledServer(Case):
+    def test_nothing_answers(self):
+        """Something takes the connection and says nothing: Ctrl-C does not wait for it."""
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            started = self.start("optimize", MODEL, "--host", "127.0.0.1:%d" % silent.getsockname()[1])
+            time.sleep(0.5)
+            started.kill(signal.SIGINT)
+            run = started.wait(8)  # the call's own deadline is 10 s
+        self.check_exit(run, INTERRUPTED)
 
 
 class TestKill(InterruptCase):
