@@ -11,6 +11,7 @@ typedef struct o3_pool {
     char name[64];           /* "ram", "cgroup:/a/b" ... */
     int64_t total_bytes;     /* size or limit; -1 if unknown */
     int64_t used_bytes;      /* unreclaimable use when read; -1 if unknown */
+    int64_t models_bytes;    /* of it models that the engine had loaded: free again at rest; 0 if none or unknown */
     int64_t safe_bytes;      /* min(limit % x total, total - reserve), reserve counted as design.md 1.2 says */
     double limit_frac;       /* 0.85 for RAM */
     int cgroup;              /* 1 + its index in profile.cgroups; 0 = not a cgroup */
@@ -24,6 +25,27 @@ typedef struct o3_cgroup {
     char name[O3_GROUP_PATH_MAX]; /* its path among the cgroups, "/a/b" */
     int64_t limit_bytes;          /* -1 = none */
 } o3_cgroup;
+
+typedef enum o3_gpu_vendor { O3_GPU_OTHER, O3_GPU_NVIDIA, O3_GPU_AMD, O3_GPU_INTEL, O3_GPU_APPLE,
+                             O3_GPU_SOFTWARE } o3_gpu_vendor;
+#define O3_GPUS_MAX 16
+typedef struct o3_gpu {
+    char name[96], pci[20];      /* "NVIDIA GeForce RTX 4090", "0000:01:00.0"; "" unknown */
+    o3_gpu_vendor vendor;
+    bool unified;                /* its memory is the host's RAM: counted there too */
+    int pool;                    /* index of its pool */
+    double bandwidth_bytes_per_s; /* theoretical; NaN unknown */
+    double fp16_flops;           /* theoretical; NaN unknown */
+    int64_t max_tensor_bytes;    /* a larger tensor stays on the host; -1 = no bound */
+} o3_gpu;
+
+/* Read bandwidth that was measured on this machine (hardware --measure), by threads. */
+typedef struct o3_bandwidth {
+    double one_bytes_per_s, half_bytes_per_s, all_bytes_per_s; /* 1, half of, all usable cores; NaN not measured */
+    double flops_per_s;          /* f32 multiply-add rate of all usable cores; NaN not measured */
+    int64_t measured_unix_ms;    /* -1 never */
+} o3_bandwidth;
+#define O3_BANDWIDTH_NONE ((o3_bandwidth){NAN, NAN, NAN, NAN, -1})
 
 #define O3_CGROUPS_MAX 16
 typedef struct o3_profile {
@@ -46,6 +68,9 @@ typedef struct o3_profile {
                                           innermost first, of its ancestors those with a limit */
     int pool_count;
     o3_pool pools[O3_POOLS_MAX];
+    int gpu_count;
+    o3_gpu gpus[O3_GPUS_MAX];
+    o3_bandwidth bandwidth;
     char fingerprint[72];      /* of the parts that change answers: CPU, RAM, limits, usable cores; "" = unknown
                                   (the engine is not local), equal to nothing */
     o3_notes notes;

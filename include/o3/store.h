@@ -70,4 +70,28 @@ O3_NODISCARD o3_status o3_store_runs(o3_store *store, const char *model, o3_run_
 O3_NODISCARD o3_status o3_store_trials(o3_store *store, const char *run_id,
                                        bool (*each)(void *ctx, const o3_trial *trial), void *ctx, o3_err *err);
 
+/* What can be made again, kept by kind ("model", "bandwidth") and name (a digest, a fingerprint). put replaces; get
+ * sets *ret_json NULL if there is none (malloc'ed otherwise: the caller frees). */
+O3_NODISCARD o3_status o3_store_document_put(o3_store *store, const char *kind, const char *name, const char *json,
+                                             o3_err *err);
+O3_NODISCARD o3_status o3_store_document_get(o3_store *store, const char *kind, const char *name, char **ret_json,
+                                             o3_err *err);
+
+/* One prediction, made before its measurement, beside it. */
+typedef struct o3_forecast {
+    char model[O3_NAME_MAX], model_digest[80], hardware[80], engine_version[32];
+    char quantity[24];       /* "size_bytes" (/api/ps), "runner_bytes" (its peak), "prefill_per_s", "decode_per_s" */
+    o3_knobs knobs;
+    int32_t parallel;
+    int64_t depth_tokens;    /* of a rate; -1 of bytes */
+    o3_range predicted;      /* 90 % prediction interval */
+    double measured;
+    int32_t learned_from;    /* measured points behind the prediction; 0 = formulas and priors alone */
+    int64_t measured_unix_ms;
+} o3_forecast;
+O3_NODISCARD o3_status o3_store_forecast_add(o3_store *store, const o3_forecast *forecast, o3_err *err);
+/* Oldest first; model NULL or "" = all; `each` returns false to stop. */
+O3_NODISCARD o3_status o3_store_forecasts(o3_store *store, const char *model,
+                                          bool (*each)(void *ctx, const o3_forecast *forecast), void *ctx, o3_err *err);
+
 #endif

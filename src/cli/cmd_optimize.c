@@ -64,7 +64,7 @@ static void say_predicted(talk *t, const o3_event *event)
         byte_range(range, sizeof(range), &e->total_bytes);
         range_text(prefill, sizeof(prefill), &e->prefill_per_s, "/s");
         range_text(decode, sizeof(decode), &e->decode_full_per_s, "/s");
-        O3_FORMAT(line, "%d tokens need %s (%s) · prefill %s · decode %s at full window", e->knobs.num_ctx, need,
+        O3_FORMAT(line, "%d tokens need %s (%s) · prefill %s · decode %s at full window", e->setting.knobs.num_ctx, need,
                   range, prefill, decode);
         cli_terminal_line(t->terminal, "Predicted", line);
     }

@@ -16,8 +16,9 @@ static int64_t window_cells(const o3_layer *layer, int64_t cells, int64_t batch)
     return wanted < cells ? wanted : cells;
 }
 
-memory_parts predict_memory(const o3_model *model, int64_t num_ctx, int64_t batch, int parallel)
+memory_parts predict_memory(const o3_model *model, const o3_setting *setting)
 {
+    int64_t num_ctx = setting->knobs.num_ctx, batch = predict_batch(setting), parallel = setting->parallel;
     memory_parts parts = {.weights = (double)model->weight_bytes};
     int64_t total = pad_grid(num_ctx * parallel), cells = pad_grid(total / parallel), swa_cells = 0;
     if (batch > num_ctx * parallel)
@@ -27,11 +28,11 @@ memory_parts predict_memory(const o3_model *model, int64_t num_ctx, int64_t batc
         int64_t kept = l->window_tokens ? window_cells(l, cells, batch) : cells;
         if (l->window_tokens)
             swa_cells = kept;
-        /* f16: 2 bytes a value, K and V */
-        parts.kv += (double)(l->heads_kv * (int64_t)(l->key_dim + l->value_dim) * 2 * kept * parallel);
+        parts.kv += (double)(l->heads_kv * (int64_t)(l->key_dim + l->value_dim) * kept * parallel) *
+                    (double)setting->kv_type->bytes / (double)setting->kv_type->values;
+        parts.state += (double)(l->state_bytes * parallel);
     }
-    parts.state = (double)model->state_bytes_per_slot * parallel;
-    parts.output = 4.0 * fmax(0, model->vocab) * parallel;
+    parts.output = 4.0 * fmax(0, model->vocab) * setting->parallel;
     /* compute = T (4 (3E + ff + R) + 2 (C + Cs)) + 24 T; T tokens of one worst-case batch, E the residual stream and
      * its copies, ff gate + up + product, R a hole left by attention, C the f16 mask */
     double t = (double)((batch + parallel - 1) / parallel * parallel), e = fmax(0, model->embedding), f = fmax(0, model->ff);

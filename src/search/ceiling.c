@@ -13,13 +13,13 @@ static int64_t grid(int64_t tokens)
 
 static int64_t predicted(const search_ceiling *s, int *ret_limiting)
 {
-    return o3_predict_ceiling(s->profile, s->model, &s->knobs, s->parallel, &s->calibration, ret_limiting);
+    return o3_predict_ceiling(s->profile, s->model, &s->setting, false, &s->calibration, ret_limiting);
 }
 
-void search_ceiling_init(search_ceiling *s, const o3_profile *profile, const o3_model *model, const o3_knobs *knobs,
-                         int parallel, int max_iterations, const o3_calibration *calibration)
+void search_ceiling_init(search_ceiling *s, const o3_profile *profile, const o3_model *model,
+                         const o3_setting *setting, int max_iterations, const o3_calibration *calibration)
 {
-    *s = (search_ceiling){.profile = profile, .model = model, .knobs = *knobs, .parallel = parallel, .calibration = *calibration,
+    *s = (search_ceiling){.profile = profile, .model = model, .setting = *setting, .calibration = *calibration,
                           .trained = grid(model->trained_tokens > 0 ? model->trained_tokens : 131072),
                           .max_iterations = max_iterations, .failed_kind = O3_STEP_TRAINED};
     s->failed = s->trained + O3_CTX_GRID;
@@ -73,12 +73,11 @@ static void fail(search_ceiling *s, int64_t num_ctx, const char *reason)
 static void calibrate(search_ceiling *s, int64_t runner_bytes, bool compute_touched)
 {
     o3_estimate e;
-    o3_knobs at = s->knobs;
     if (runner_bytes <= 0)
         return;
-    at.num_ctx = (int32_t)s->asked;
+    o3_setting at = o3_setting_at(&s->setting, s->asked);
     o3_calibration none = O3_CALIBRATION_NONE;
-    o3_predict(&e, s->profile, s->model, &at, s->parallel, &none);
+    o3_predict(&e, s->profile, s->model, &at, &none);
     double formula = e.weights_bytes.mid + e.kv_bytes.mid + e.state_bytes.mid + e.output_bytes.mid + e.compute_bytes.mid;
     /* After a load the compute buffer is reserved but not yet written; it will be by the first full batch. */
     double measured = (double)runner_bytes + (compute_touched ? 0 : e.compute_bytes.high);
@@ -142,10 +141,9 @@ static void say_predicted(const search_ceiling *s, int64_t num_ctx, int limiting
 {
     char over[32], safe[32];
     o3_estimate e;
-    o3_knobs at = s->knobs;
-    at.num_ctx = (int32_t)num_ctx;
-    o3_predict(&e, s->profile, s->model, &at, s->parallel, &s->calibration);
-    o3_fmt_bytes(over, sizeof(over), e.total_bytes.high - (double)o3_pool_room(s->profile, limiting));
+    o3_setting at = o3_setting_at(&s->setting, num_ctx);
+    o3_predict(&e, s->profile, s->model, &at, &s->calibration);
+    o3_fmt_bytes(over, sizeof(over), e.total_bytes.high - (double)o3_pool_room(s->profile, limiting, false));
     o3_fmt_bytes(safe, sizeof(safe), (double)s->profile->pools[limiting].safe_bytes);
     ret->next_kind = O3_STEP_PREDICTED;
     O3_FORMAT(ret->next_reason, "predicted %s over the safe size of %s (%s)", over, s->profile->pools[limiting].name,

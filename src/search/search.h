@@ -10,8 +10,7 @@
 typedef struct search_ceiling {
     const o3_profile *profile; /* must outlive the search */
     const o3_model *model;
-    o3_knobs knobs;            /* num_ctx is the search's */
-    int parallel;              /* slots of the server */
+    o3_setting setting;        /* its num_ctx is the search's */
     o3_calibration calibration;
     int64_t trained;           /* end of the grid */
     int64_t proven, allocated; /* largest num_ctx filled / loaded as asked; 0 none */
@@ -26,8 +25,8 @@ typedef struct search_ceiling {
     int iterations, max_iterations, fills;
 } search_ceiling;
 
-void search_ceiling_init(search_ceiling *s, const o3_profile *profile, const o3_model *model, const o3_knobs *knobs,
-                         int parallel, int max_iterations, const o3_calibration *calibration);
+void search_ceiling_init(search_ceiling *s, const o3_profile *profile, const o3_model *model,
+                         const o3_setting *setting, int max_iterations, const o3_calibration *calibration);
 /* num_ctx to load next; 0 = nothing left that is worth a load. */
 int64_t search_ceiling_ask(search_ceiling *s);
 /* A load at the asked num_ctx ended. `given`: the context in force, of a clamp. `runner_bytes`: the runner's

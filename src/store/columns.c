@@ -61,8 +61,31 @@ static const store_column peak_columns[] = {
     FIELD(o3_peak, "runner_bytes", runner_bytes, STORE_I64, int64_t),
 };
 
+static const store_column forecast_columns[] = {
+    FIELD(o3_forecast, "model", model, STORE_TEXT, char[O3_NAME_MAX]),
+    FIELD(o3_forecast, "model_digest", model_digest, STORE_TEXT, char[80]),
+    FIELD(o3_forecast, "hardware", hardware, STORE_TEXT, char[80]),
+    FIELD(o3_forecast, "engine_version", engine_version, STORE_TEXT, char[32]),
+    FIELD(o3_forecast, "quantity", quantity, STORE_TEXT, char[24]),
+    FIELD(o3_forecast, "num_ctx", knobs.num_ctx, STORE_KNOB, int32_t),
+    FIELD(o3_forecast, "num_batch", knobs.num_batch, STORE_KNOB, int32_t),
+    FIELD(o3_forecast, "num_gpu", knobs.num_gpu, STORE_KNOB, int32_t),
+    FIELD(o3_forecast, "num_thread", knobs.num_thread, STORE_KNOB, int32_t),
+    FIELD(o3_forecast, "use_mmap", knobs.use_mmap, STORE_KNOB, int32_t),
+    FIELD(o3_forecast, "parallel", parallel, STORE_I32, int32_t),
+    FIELD(o3_forecast, "depth_tokens", depth_tokens, STORE_I64, int64_t),
+    FIELD(o3_forecast, "low", predicted.low, STORE_REAL, double),
+    FIELD(o3_forecast, "mid", predicted.mid, STORE_REAL, double),
+    FIELD(o3_forecast, "high", predicted.high, STORE_REAL, double),
+    FIELD(o3_forecast, "measured", measured, STORE_REAL, double),
+    FIELD(o3_forecast, "learned_from", learned_from, STORE_I32, int32_t),
+    FIELD(o3_forecast, "measured_unix_ms", measured_unix_ms, STORE_I64, int64_t),
+};
+
 const store_table store_trial_table = {.name = "trial", .columns = trial_columns, .count = O3_COUNT(trial_columns)};
 const store_table store_sample_table = {.name = "sample", .columns = sample_columns, .count = O3_COUNT(sample_columns)};
+const store_table store_forecast_table = {.name = "forecast", .columns = forecast_columns,
+                                          .count = O3_COUNT(forecast_columns)};
 const store_table store_peak_table = {.name = "peak", .columns = peak_columns, .count = O3_COUNT(peak_columns)};
 
 void store_names(o3_buf *sql, const store_table *table)

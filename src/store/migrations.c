@@ -66,5 +66,28 @@
     " PRIMARY KEY (trial_id, number)"                                                             \
     ") STRICT;"
 
-const char *const store_migrations[] = {STEP_1};
+/* document: what can be made again, and is only kept because making it takes a while. forecast: what was predicted
+ * before a measurement, beside the measurement. */
+#define STEP_2                                                                                    \
+    "CREATE TABLE document ("                                                                     \
+    " kind TEXT NOT NULL,"                                                                        \
+    " name TEXT NOT NULL,"                                                                        \
+    " made_unix_ms INTEGER NOT NULL,"                                                             \
+    " json TEXT NOT NULL,"                                                                        \
+    " PRIMARY KEY (kind, name)"                                                                   \
+    ") STRICT;"                                                                                   \
+    "CREATE TABLE forecast ("                                                                     \
+    " seq INTEGER PRIMARY KEY,"                                                                   \
+    " model TEXT NOT NULL, model_digest TEXT NOT NULL,"                                           \
+    " hardware TEXT NOT NULL, engine_version TEXT NOT NULL,"                                      \
+    " quantity TEXT NOT NULL,"                                                                    \
+    " num_ctx INTEGER, num_batch INTEGER, num_gpu INTEGER, num_thread INTEGER, use_mmap INTEGER," \
+    " parallel INTEGER, depth_tokens INTEGER,"                                                    \
+    " low REAL, mid REAL, high REAL, measured REAL,"                                              \
+    " learned_from INTEGER,"                                                                      \
+    " measured_unix_ms INTEGER"                                                                   \
+    ") STRICT;"                                                                                   \
+    "CREATE INDEX forecast_by_model ON forecast (model, quantity);"
+
+const char *const store_migrations[] = {STEP_1, STEP_2};
 const int store_migration_count = O3_COUNT(store_migrations);

@@ -73,7 +73,7 @@ typedef struct store_table {
     const store_column *columns;
     int count;
 } store_table;
-extern const store_table store_trial_table, store_sample_table, store_peak_table;
+extern const store_table store_trial_table, store_sample_table, store_peak_table, store_forecast_table;
 
 void store_names(o3_buf *sql, const store_table *table);                   /* a, b, c */
 void store_places(o3_buf *sql, const store_table *table, int first);       /* ?3, ?4, ?5 */

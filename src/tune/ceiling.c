@@ -7,7 +7,7 @@
 /* A quarter, half, three quarters, the whole of the window; samples where rows are compared. */
 static visit_plan ladder(const session *s, search_ceiling *search, int64_t num_ctx)
 {
-    visit_plan plan = {.purpose = "proof-1", .knobs = search->knobs, .fill = true, .search = search};
+    visit_plan plan = {.purpose = "proof-1", .knobs = search->setting.knobs, .fill = true, .search = search};
     plan.knobs.num_ctx = (int32_t)num_ctx;
     visit_add_rung(&plan, presets_equal_depth(num_ctx), s->samples);
     visit_add_rung(&plan, num_ctx / 4, 3);
@@ -119,7 +119,7 @@ static o3_status prove_again(session *s, search_ceiling *search, bool *ret_again
     presets_choose(s, c->proven_tokens);
     const o3_category *category = o3_config_category(s->config, "max_context");
     const o3_trial *trial;
-    visit_plan plan = visit_preset_plan(s, search->knobs, c->proven_tokens, category, true);
+    visit_plan plan = visit_preset_plan(s, search->setting.knobs, c->proven_tokens, category, true);
     s->expected_s = tune_elapsed_s(s) + presets_rest_s(s, 0);
     tune_say(s, O3_EVENT_PROGRESS, "Ceiling: proving %lld again on a fresh load", (long long)c->proven_tokens);
     o3_status status = visit_run(s, &plan, &trial, err);
@@ -149,11 +149,9 @@ static o3_status prove_again(session *s, search_ceiling *search, bool *ret_again
 o3_status stage_ceiling(session *s, o3_err *err)
 {
     search_ceiling search;
-    o3_knobs knobs = O3_KNOBS_DEFAULT;
-    knobs.num_batch = TUNE_BATCH;
     tune_say(s, O3_EVENT_STAGE, "Ceiling");
-    search_ceiling_init(&search, s->profile, s->model, &knobs, s->parallel, (int)s->config->search_strategy.max_binary_iterations,
-                        &s->calibration);
+    search_ceiling_init(&search, s->profile, s->model, &s->setting,
+                        (int)s->config->search_strategy.max_binary_iterations, &s->calibration);
     for (bool again = true; again;) {
         bool done = false;
         o3_status status = O3_OK;
@@ -177,11 +175,8 @@ o3_status stage_ceiling(session *s, o3_err *err)
 /* --quick: one load, rungs that double while the minute lasts; nothing is proven by a part of the window. */
 o3_status stage_quick(session *s, o3_err *err)
 {
-    o3_knobs knobs = O3_KNOBS_DEFAULT;
-    knobs.num_batch = TUNE_BATCH;
-    int64_t num_ctx = o3_predict_ceiling(s->profile, s->model, &knobs, s->parallel, &s->calibration, NULL);
-    knobs.num_ctx = (int32_t)num_ctx;
-    visit_plan plan = {.purpose = "quick", .knobs = knobs};
+    int64_t num_ctx = o3_predict_ceiling(s->profile, s->model, &s->setting, false, &s->calibration, NULL);
+    visit_plan plan = {.purpose = "quick", .knobs = o3_setting_at(&s->setting, num_ctx).knobs};
     const o3_trial *trial;
     if (num_ctx <= 0)
         return O3_OK;

@@ -7,8 +7,8 @@
 static o3_estimate estimate_at(const session *s, int64_t tokens)
 {
     o3_estimate e;
-    o3_knobs at = {.num_ctx = (int32_t)tokens, .num_batch = TUNE_BATCH};
-    o3_predict(&e, s->profile, s->model, &at, s->parallel, &s->calibration);
+    o3_setting at = o3_setting_at(&s->setting, tokens);
+    o3_predict(&e, s->profile, s->model, &at, &s->calibration);
     return e;
 }
 
@@ -115,8 +115,8 @@ void cost_learn(session *s, const o3_trial *trial)
     double depth = s->curve.depth[s->curve.count - 1];
     s->calibration.prefill_ratio = s->calibration.decode_ratio = 1;
     o3_estimate e = estimate_at(s, (int64_t)depth);
-    s->calibration.prefill_ratio = depth / s->curve.fill_s[s->curve.count - 1] / e.prefill_per_s.mid;
-    s->calibration.decode_ratio = s->curve.decode_per_s[s->curve.count - 1] / e.decode_full_per_s.mid;
+    s->calibration.prefill_ratio = e.prefill_per_s.mid * s->curve.fill_s[s->curve.count - 1] / depth;
+    s->calibration.decode_ratio = e.decode_full_per_s.mid / s->curve.decode_per_s[s->curve.count - 1];
     s->calibration.rates++;
     s->probe.prefill_per_s = 0.5 * depth / s->curve.fill_s[s->curve.count - 1];
     s->probe.decode_per_s = 0.3 * s->curve.decode_per_s[s->curve.count - 1];

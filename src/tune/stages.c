@@ -12,14 +12,13 @@ static o3_status read_profile(session *s, o3_err *err)
 {
     o3_engine *engine = s->world->engine;
     bool local = o3_engine_is_local(engine);
-    s->parallel = 1;
     s->server_pid = local ? o3_process_listening(s->world->root, o3_engine_port(engine)) : -1;
     o3_status status = o3_profile_read(s->profile, s->world->root, s->config, s->server_pid, local, err);
-    const char *slots = status ? NULL : strstr(s->profile->engine_env, "OLLAMA_NUM_PARALLEL=");
-    long count = slots ? strtol(slots + strlen("OLLAMA_NUM_PARALLEL="), NULL, 10) : 0;
-    if (count > 1 && count <= 256) /* each slot has its own window: the memory of them all */
-        s->parallel = (int)count;
-    return status;
+    if (status)
+        return status;
+    o3_setting_of(&s->setting, s->caps.version, s->profile->engine_env, &s->result->notes);
+    s->setting.knobs.num_batch = TUNE_BATCH;
+    return O3_OK;
 }
 
 o3_status stage_machine(session *s, o3_err *err)
@@ -170,11 +169,9 @@ static o3_status take_stored(session *s, const char *run_id, bool *ret_known, o3
 static char *prediction_text(const session *s)
 {
     o3_estimate e;
-    o3_knobs knobs = {.num_ctx = O3_UNSET, .num_batch = TUNE_BATCH, .num_gpu = O3_UNSET, .num_thread = O3_UNSET,
-                      .use_mmap = O3_UNSET};
-    int64_t ceiling = o3_predict_ceiling(s->profile, s->model, &knobs, s->parallel, &s->calibration, NULL);
-    knobs.num_ctx = (int32_t)ceiling;
-    o3_predict(&e, s->profile, s->model, &knobs, s->parallel, &s->calibration);
+    int64_t ceiling = o3_predict_ceiling(s->profile, s->model, &s->setting, false, &s->calibration, NULL);
+    o3_setting at = o3_setting_at(&s->setting, ceiling);
+    o3_predict(&e, s->profile, s->model, &at, &s->calibration);
     json_t *json = json_pack("{s:I, s:{s:f, s:f, s:f}, s:{s:f, s:f, s:f}, s:{s:f, s:f, s:f}, s:s}", "ceiling_tokens",
                              (json_int_t)ceiling, "total_bytes", "low", e.total_bytes.low, "mid", e.total_bytes.mid,
                              "high", e.total_bytes.high, "prefill_per_s", "low", e.prefill_per_s.low, "mid",
@@ -293,7 +290,7 @@ static void say_analysis(session *s, int64_t ceiling, int limiting)
     const char *bound = limiting < 0 ? "bound by its training" : "memory-bound";
     o3_fmt_bytes(size, sizeof(size), (double)m->file_bytes);
     if (s->profile->pool_count)
-        o3_fmt_bytes(room, sizeof(room), (double)o3_pool_room(s->profile, limiting < 0 ? 0 : limiting));
+        o3_fmt_bytes(room, sizeof(room), (double)o3_pool_room(s->profile, limiting < 0 ? 0 : limiting, false));
     else
         O3_COPY(room, "unknown memory");
     tune_say(s, O3_EVENT_ANALYSIS, "%.3gB parameters, %s, %s model, %s on %s: start at %lld",
@@ -305,14 +302,12 @@ void stage_predict(session *s)
 {
     int limiting;
     o3_estimate e;
-    o3_knobs knobs = O3_KNOBS_DEFAULT;
-    knobs.num_batch = TUNE_BATCH;
-    int64_t ceiling = o3_predict_ceiling(s->profile, s->model, &knobs, s->parallel, &s->calibration, &limiting);
+    int64_t ceiling = o3_predict_ceiling(s->profile, s->model, &s->setting, false, &s->calibration, &limiting);
     say_analysis(s, ceiling, limiting);
     if (ceiling <= 0)
         return;
-    knobs.num_ctx = (int32_t)ceiling;
-    o3_predict(&e, s->profile, s->model, &knobs, s->parallel, &s->calibration);
+    o3_setting at = o3_setting_at(&s->setting, ceiling);
+    o3_predict(&e, s->profile, s->model, &at, &s->calibration);
     s->probe.prefill_per_s = e.prefill_per_s.low;
     s->probe.decode_per_s = e.decode_full_per_s.low;
     s->probe.cache_bytes_per_token = e.prompt_cache_bytes_per_token;

@@ -40,7 +40,7 @@ typedef struct session {
     o3_engine_loads others;     /* what was loaded before us */
     int server_pid;
     int samples;
-    int parallel;               /* slots of the server, each with a window of its own */
+    o3_setting setting;         /* of the server; knobs but num_ctx as they are pinned */
     bool unloaded;              /* others' models, by us */
     double budget_s;
     int64_t started_ns;

@@ -225,7 +225,9 @@ o3_status visit_run(session *s, const visit_plan *plan, const o3_trial **ret_tri
     O3_COPY(trial->purpose, plan->purpose);
     if (plan->knobs.num_ctx != O3_UNSET) {
         o3_estimate e;
-        o3_predict(&e, s->profile, s->model, &plan->knobs, s->parallel, &s->calibration);
+        o3_setting asked = s->setting;
+        asked.knobs = plan->knobs;
+        o3_predict(&e, s->profile, s->model, &asked, &s->calibration);
         trial->predicted_bytes = (int64_t)(e.weights_bytes.mid + e.kv_bytes.mid + e.state_bytes.mid +
                                            e.compute_bytes.mid + e.output_bytes.mid);
     }

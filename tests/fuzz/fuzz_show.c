@@ -18,9 +18,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     o3_auto(free) o3_model *model = o3_alloc(1, sizeof(*model));
     if (show && o3_model_parse(model, "fuzz", show, NULL, NULL) == O3_OK) {
         o3_auto(free) o3_profile *profile = o3_alloc(1, sizeof(*profile));
-        o3_knobs knobs = O3_KNOBS_DEFAULT;
+        o3_setting setting;
+        o3_notes notes = {0};
+        o3_setting_of(&setting, "", "", &notes);
         o3_calibration none = O3_CALIBRATION_NONE;
-        o3_predict_ceiling(profile, model, &knobs, 1, &none, NULL);
+        o3_predict_ceiling(profile, model, &setting, false, &none, NULL);
     }
     json_decref(show);
     return 0;

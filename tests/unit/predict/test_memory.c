@@ -41,7 +41,9 @@ static o3_model *model_of(const row *r)
 static double check(const row *r)
 {
     o3_auto(free) o3_model *m = model_of(r);
-    memory_parts p = predict_memory(m, r->ctx / r->slots, r->batch, r->slots);
+    const o3_setting setting = {.knobs = {r->ctx / r->slots, r->batch, O3_UNSET, O3_UNSET, O3_UNSET}, .parallel = r->slots,
+                                .kv_type = o3_kv_type_find(r->kv), .flash_attention = r->flash, .era = O3_ERA_C};
+    memory_parts p = predict_memory(m, &setting);
     if (fabs(p.kv / MIB - r->kv_full - r->kv_swa) > 0.006)
         fail_msg("%s c %d: KV %.3f MiB, measured %.3f", r->name, r->ctx, p.kv / MIB, r->kv_full + r->kv_swa);
     if (fabs(p.output / MIB - r->output) > 0.006)

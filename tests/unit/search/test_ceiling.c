@@ -34,13 +34,16 @@ static o3_model *model_new(int64_t trained)
     return m;
 }
 
+static const o3_setting setting = {.knobs = {O3_UNSET, 512, O3_UNSET, O3_UNSET, O3_UNSET}, .parallel = 1,
+                                   .kv_type = &o3_kv_types[0], .flash_attention = true, .era = O3_ERA_C};
+
 static double truth(const machine *box, const o3_profile *profile, const o3_model *model, int64_t num_ctx,
                     double *ret_compute)
 {
     o3_estimate e;
     o3_calibration none = O3_CALIBRATION_NONE;
-    o3_knobs knobs = {(int32_t)num_ctx, 512, O3_UNSET, O3_UNSET, O3_UNSET};
-    o3_predict(&e, profile, model, &knobs, 1, &none);
+    o3_setting at = o3_setting_at(&setting, num_ctx);
+    o3_predict(&e, profile, model, &at, &none);
     if (ret_compute)
         *ret_compute = e.compute_bytes.mid;
     return e.weights_bytes.mid + e.output_bytes.mid + box->slope * (e.kv_bytes.mid + e.compute_bytes.mid) +
@@ -59,8 +62,7 @@ static outcome play(const machine *box, int64_t safe_bytes, int64_t trained)
                                   .used_bytes = 0, .safe_bytes = safe_bytes};
     search_ceiling s;
     o3_calibration none = O3_CALIBRATION_NONE;
-    o3_knobs knobs = {O3_UNSET, 512, O3_UNSET, O3_UNSET, O3_UNSET};
-    search_ceiling_init(&s, profile, model, &knobs, 1, 7, &none);
+    search_ceiling_init(&s, profile, model, &setting, 7, &none);
     for (int64_t ctx; (ctx = search_ceiling_ask(&s)) > 0;) {
         double compute, bytes = truth(box, profile, model, ctx, &compute); /* compute is not yet written after a load */
         out.loads++;

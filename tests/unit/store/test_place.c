@@ -365,7 +365,7 @@ static int full_tmpfs_child(const fixture *f)
     o3_store *store = NULL;
     o3_auto(free) o3_trial *trial = o3_alloc(1, sizeof(*trial));
     if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
-        mount("o3-test", f->dir, "tmpfs", 0, "size=512k"))
+        mount("o3-test", f->dir, "tmpfs", 0, "size=1m"))
         return SKIP_STATUS;
     O3_FORMAT(path, "%s/o3.db", f->dir);
     if (o3_store_open(&store, path, NULL, &err))
