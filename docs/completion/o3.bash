@@ -22,7 +22,7 @@ _o3()
     esac
     line="${COMP_WORDS[1]} ${COMP_WORDS[2]}"
     if [ "$COMP_CWORD" -eq 1 ]; then
-        words='optimize preset apply export history config hardware help --version --help'
+        words='optimize predict preset apply export history config hardware simulate help --version --help'
     else
         case $line in
         "preset list"*) words='--json --help' ;;
@@ -31,14 +31,16 @@ _o3()
         "config show"*) words='--all --config --legacy --json --help' ;;
         "config check"*) words='--legacy --json --help' ;;
         "optimize"*) words='--budget --quick --samples --preset --use-case --config --legacy --host --seed --no-proof --unload-others --force --pull --json --verbose --help' ;;
+        "predict"*) words='--num-ctx --num-batch --num-gpu --num-thread --parallel --kv-type --flash-attention --ollama --machine --show --gguf --accuracy --host --config --legacy --json --help' ;;
         "apply"*) words='--host --config --legacy --json --help' ;;
         "export"*) words='--preset --output --force --json --help' ;;
         "history"*) words='--json --help' ;;
-        "hardware"*) words='--host --config --legacy --json --help' ;;
+        "hardware"*) words='--measure --host --config --legacy --json --help' ;;
+        "simulate"*) words='--pairs --seed --lying --noise --strategy --machines --jobs --markdown --json --help' ;;
         "help"*) words='--help' ;;
         esac
         case "$line" in
-        "help "*) names='optimize preset apply export history config hardware help' ;;
+        "help "*) names='optimize predict preset apply export history config hardware simulate help' ;;
         "preset $cur") names="list show" ;;
         "history $cur") names="show $(_o3_models)" ;;
         "config $cur") names="show check" ;;
@@ -48,10 +50,12 @@ _o3()
         "config show "*) names="" ;;
         "config check "*) names="" ;;
         "optimize "*) names="$(_o3_models) " ;;
+        "predict "*) names="$(_o3_models) " ;;
         "apply "*) names="$(_o3_models) max_context balanced fast_response " ;;
         "export "*) names="$(_o3_models) yaml json modelfile " ;;
         "history "*) names="$(_o3_models) " ;;
         "hardware "*) names="" ;;
+        "simulate "*) names="" ;;
         "help "*) names="" ;;
         esac
         [[ $cur == -* ]] || words=$names

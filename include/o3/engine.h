@@ -10,6 +10,7 @@
 #include "trial.h"
 
 typedef struct o3_engine o3_engine;
+struct o3_buf; /* base/base.h */
 
 /* What this server can do, from its version and from probing. */
 typedef struct o3_engine_caps {
@@ -33,7 +34,7 @@ typedef struct o3_engine_loaded {
     int64_t size_bytes, size_vram_bytes, context_length; /* -1 if absent */
 } o3_engine_loaded;
 
-#define O3_LIST_MAX 512
+#define O3_LIST_MAX 2048
 typedef struct o3_engine_models {
     int count, left_out; /* left_out: models past O3_LIST_MAX */
     o3_engine_model items[O3_LIST_MAX];
@@ -45,7 +46,10 @@ typedef struct o3_engine_loads {
 
 typedef struct o3_generate {
     const char *model;
-    const char *prompt;     /* NULL: load only */
+    /* Writes the prompt the moment it is sent: text number `seed`, cut to about `chars`. NULL: load only. */
+    void (*prompt)(struct o3_buf *ret_text, uint64_t seed, size_t chars);
+    uint64_t prompt_seed;
+    size_t prompt_chars;
     o3_knobs knobs;         /* unset knobs are not sent */
     int32_t num_predict;    /* >= 1 */
     double temperature;
@@ -67,6 +71,7 @@ typedef struct o3_reply {
     int64_t prompt_tokens, eval_tokens;                            /* -1 if absent */
     int64_t load_ns, prompt_eval_ns, eval_ns, total_ns;            /* -1 if absent */
     int64_t ttft_ns, wall_ns; /* client clock; ttft_ns -1 if no token came */
+    size_t prompt_chars;     /* characters of the prompt that was sent; 0 if none */
     int chunks;               /* non-empty ones; not a token count */
 } o3_reply;
 
@@ -93,6 +98,9 @@ O3_NODISCARD o3_status o3_engine_caps_read(o3_engine *engine, o3_engine_caps *re
 O3_NODISCARD o3_status o3_engine_list(o3_engine *engine, o3_engine_models *ret_models, o3_err *err);
 /* The /api/show answer as JSON; the caller json_decref()s it. O3_E_NOT_FOUND names near matches. */
 O3_NODISCARD o3_status o3_engine_show(o3_engine *engine, const char *model, json_t **ret_show, o3_err *err);
+/* The same with its per-layer arrays (Ollama's verbose answer), without the vocabulary's: for where o3_model_wants_arrays
+ * and the file cannot be read. Much slower: the server sends tens of MB. */
+O3_NODISCARD o3_status o3_engine_show_arrays(o3_engine *engine, const char *model, json_t **ret_show, o3_err *err);
 O3_NODISCARD o3_status o3_engine_loads_read(o3_engine *engine, o3_engine_loads *ret_loads, o3_err *err);
 
 /* One streamed request. O3_OK whenever an o3_reply could be made, whatever its outcome. */

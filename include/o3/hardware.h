@@ -83,6 +83,11 @@ typedef struct o3_profile {
 O3_NODISCARD o3_status o3_profile_read(o3_profile *ret_profile, const char *root, const o3_config *config,
                                        int engine_pid, bool engine_local, o3_err *err);
 
+/* Measures it: reads a buffer well above the last-level caches on the engine's CPUs, then multiplies; under two seconds,
+ * all its CPUs busy meanwhile. O3_E_IMPOSSIBLE where the engine is elsewhere or too little memory is free, O3_E_IO. */
+O3_NODISCARD o3_status o3_bandwidth_measure(o3_bandwidth *ret_bandwidth, const o3_profile *profile, const char *root,
+                                            o3_err *err);
+
 /* The pid of the process that listens on a local TCP port (by /proc/net/tcp and tcp6, and /proc/PID/fd);
  * -1 if it cannot be told: other user's process, other network namespace, or a forwarder (docker-proxy, ssh, a
  * reverse proxy), whose limits and memory say nothing about the server behind it. */

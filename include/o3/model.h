@@ -12,6 +12,7 @@ typedef enum o3_size_class { O3_SIZE_SMALL, O3_SIZE_MEDIUM, O3_SIZE_LARGE } o3_s
 #define O3_LAYERS_MAX 1024
 typedef struct o3_layer {
     int64_t weight_bytes;  /* all tensors of the layer; 0 where the tensors are not listed */
+    int64_t begin_bytes, end_bytes; /* where they lie among all tensors, in the file's order; both 0 = unknown */
     int64_t expert_bytes;  /* of them the routed experts, of which a token touches experts_used / experts */
     int64_t state_bytes;   /* recurrent state of one slot, f32; 0 = none */
     int32_t heads_kv;      /* 0 = keeps no KV of its own */
@@ -30,22 +31,27 @@ typedef struct o3_model {
     o3_size_class size_class;
     int64_t trained_tokens;      /* -1 unknown */
     int32_t layers, embedding, heads, heads_kv, ff, vocab, experts, experts_used; /* -1 unknown; ff: of one expert */
-    int32_t head_dim;            /* of a query head; -1 unknown */
+    int32_t head_dim;            /* of a query head (MLA: of the compressed one); -1 unknown */
     int32_t experts_shared_ff;   /* width of the experts every token uses; 0 none */
-    int32_t draft_layers;        /* MTP layers behind the others; 0 none */
+    int32_t dense_lead;          /* first layers of a model with experts that have none */
+    int32_t ff_dense;            /* width of their feed-forward part; 0 = as ff */
+    int32_t draft_layers;        /* MTP layers: the last ones of `layers`; 0 none */
     o3_mixer mixer;
     /* MLA (kv_lora_rank, rope dims, key and value length of a head before compression); 0 elsewhere */
     int32_t mla_kv_lora, mla_rope, mla_key, mla_value;
+    int32_t mla_q_lora;          /* queries are compressed too; 0 not */
     /* recurrent layers (conv_kernel, inner_size, state_size, time_step_rank, group_count; shortconv: l_cache); 0 elsewhere */
     int32_t ssm_conv, ssm_inner, ssm_state, ssm_dt_rank, ssm_groups;
     char rope_scaling[16];       /* "", "linear", "yarn" ... */
     double rope_factor;          /* NaN where there is none */
-    int64_t weight_bytes;        /* all tensors; -1 unknown */
+    int64_t weight_bytes;        /* all tensors but the projector's; -1 unknown */
+    int64_t token_embd_begin_bytes; /* in the file's order; -1 unknown */
     int64_t token_embd_bytes, output_bytes; /* -1 unknown; output_bytes 0 = tied: token_embd is used twice */
     int64_t projector_bytes;     /* vision or audio tower in the same file; 0 none, -1 in a file of its own */
     int64_t largest_tensor_bytes; /* -1 unknown */
     bool has_output_tensor, has_vision;
     bool fused_qkv;              /* one tensor for Q, K and V (phi3) */
+    bool one_slot;               /* Ollama forces one slot, whatever OLLAMA_NUM_PARALLEL says */
     bool kv_exact;               /* false: kv rule is an upper estimate (unknown architecture) */
     o3_layer layer[O3_LAYERS_MAX];
     o3_notes notes;
@@ -61,7 +67,8 @@ bool o3_model_wants_arrays(const json_t *show);
 
 /* The header of a GGUF file (v2, v3, little-endian), or of all files of a split one, as an /api/show answer: model_info
  * with numeric arrays up to O3_LAYERS_MAX, tensors, details. The caller json_decref()s it. Every length is bounded by
- * the file's size before it is believed. O3_E_IO cannot read, O3_E_PROTOCOL not a sound GGUF; err names what is wrong. */
+ * the file's size before it is believed. O3_E_NOT_FOUND the file or a part of it, O3_E_IO cannot read, O3_E_PROTOCOL not
+ * a sound GGUF; err names what is wrong. */
 O3_NODISCARD o3_status o3_gguf_read(const char *path, json_t **ret_show, int64_t *ret_file_bytes, o3_err *err);
 
 /* The struct as JSON and back, for the cache by digest; O3_E_PROTOCOL for a document of another release. */

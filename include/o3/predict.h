@@ -32,12 +32,16 @@ typedef struct o3_setting {
     int parallel;              /* slots, each with a window of num_ctx; >= 1 */
     const o3_kv_type *kv_type; /* of K and V */
     bool flash_attention;
+    bool flash_auto;           /* nobody asked for it or against it */
+    bool kv_unified;           /* the slots share one cache (LLAMA_ARG_KV_UNIFIED) */
     o3_era era;
     int64_t fit_target_bytes;  /* what the automatic placement leaves free on each device */
 } o3_setting;
 /* Of a server with this version and environment ("K=V\n" lines; "" = defaults), no knob set. What the environment asks
  * for and cannot be had (a quantised cache without flash attention) is noted. */
 void o3_setting_of(o3_setting *ret_setting, const char *engine_version, const char *engine_env, o3_notes *notes);
+/* What the model makes of it: families with one slot, types of cache and attention that it cannot use (noted). */
+void o3_setting_for(o3_setting *setting, const o3_model *model, o3_notes *notes);
 o3_setting o3_setting_at(const o3_setting *setting, int64_t num_ctx); /* the same with another window */
 
 /* What real loads and rates taught: measured against formula. Plain numbers that can be printed and argued with. */
@@ -78,6 +82,7 @@ typedef struct o3_estimate {
     int pool_count;
     o3_pool_estimate pools[O3_MEMORIES_MAX]; /* the host first */
     o3_range weights_bytes, kv_bytes, state_bytes, compute_bytes, output_bytes, overhead_bytes, total_bytes;
+    o3_range ps_bytes;                    /* what /api/ps will call its size; o3_predict_ps_bytes */
     double spilled_frac;                  /* share of the layers that the devices could not take; 0 without a GPU */
     int64_t prompt_cache_bytes_per_token; /* what each new prompt adds to the host prompt cache */
     o3_range prefill_per_s;               /* mean over a full window */
@@ -89,6 +94,9 @@ typedef struct o3_estimate {
 
 void o3_predict(o3_estimate *ret_estimate, const o3_profile *profile, const o3_model *model,
                 const o3_setting *setting, const o3_calibration *calibration);
+
+/* The size that /api/ps will report. Ollama sums log lines, and not all of what is allocated: docs/prediction.md. */
+o3_range o3_predict_ps_bytes(const o3_estimate *estimate);
 
 typedef struct o3_speed {
     int64_t num_ctx, depth_tokens;

@@ -10,6 +10,7 @@
 #include "hardware.h"
 #include "model.h"
 #include "predict.h"
+#include "report.h"
 #include "result.h"
 #include "store.h"
 
@@ -58,6 +59,9 @@ typedef struct o3_world {
     o3_store *store;        /* NULL: nothing is kept, nothing is known */
     const o3_config *config;
     const char *root;       /* sysroot of the sensors, "/" */
+    const o3_profile *profile;  /* of the machine; NULL: it is read */
+    const o3_model *model;      /* given; NULL: the server is asked */
+    struct o3_monitor *monitor; /* watches instead of a thread on this machine's sensors; not owned; may be NULL */
     o3_cancel *cancel;      /* may be NULL */
     void (*on_event)(void *ctx, const o3_event *event); /* may be NULL; called from this thread */
     bool (*confirm)(void *ctx, const char *question);   /* may be NULL = no */
@@ -69,8 +73,43 @@ typedef struct o3_world {
 O3_NODISCARD o3_status o3_optimize(const o3_world *world, const o3_request *request, o3_result *ret_result,
                                    o3_profile *ret_profile, o3_err *err);
 
-/* Reads profile, capabilities and model as the first stages of optimize do; nothing is loaded. For `hardware`. */
+/* Reads profile and capabilities as the first stage of optimize does; nothing is loaded. What an earlier o3_look_measure
+ * found on this machine is taken from the store. */
 O3_NODISCARD o3_status o3_look(const o3_world *world, o3_profile *ret_profile, o3_engine_caps *ret_caps, o3_err *err);
+/* The same where no server answers: the limits are those of this process. */
+O3_NODISCARD o3_status o3_look_alone(const o3_world *world, o3_profile *ret_profile, o3_err *err);
+/* o3_bandwidth_measure into profile->bandwidth, kept in the store by the machine's fingerprint. */
+O3_NODISCARD o3_status o3_look_measure(const o3_world *world, o3_profile *profile, o3_err *err);
+/* What loads and rates of this model taught on this machine with this release; O3_CALIBRATION_NONE if nothing yet. */
+O3_NODISCARD o3_status o3_calibration_of(const o3_world *world, const o3_profile *profile, const o3_model *model,
+                                         const char *engine_version, o3_calibration *ret_calibration, o3_err *err);
+
+/* What is there, without loading anything. Large: allocate it. */
+typedef struct o3_survey {
+    o3_engine_caps caps;
+    o3_profile profile;       /* models_bytes of its pools say what the loaded models take */
+    o3_engine_models models;
+    o3_engine_loads loads;
+} o3_survey;
+O3_NODISCARD o3_status o3_survey_read(const o3_world *world, o3_survey *ret_survey, o3_err *err);
+/* The row of `name` ("NAME" also finds "NAME:latest"); NULL if it is not listed. */
+const o3_engine_model *o3_survey_model(const o3_engine_models *models, const char *name);
+/* Reads one model of the server: by digest from the store where there is one, else asked for and kept there. `entry`
+ * may be NULL: unknown digest. Errors are those of o3_engine_show and o3_model_parse. */
+O3_NODISCARD o3_status o3_model_of(const o3_world *world, const char *name, const o3_engine_model *entry,
+                                   o3_model *ret_model, o3_err *err);
+
+/* num_ctx of a request that does not name one: the server's OLLAMA_CONTEXT_LENGTH, else Ollama's tiers by GPU memory
+ * (0.15.5 and later), never above the trained context. */
+int64_t o3_default_window(const o3_profile *profile, const o3_model *model, const char *engine_version);
+/* Expected seconds of o3_optimize with this configuration and no other request; NaN where nothing fits. */
+double o3_optimize_seconds(const o3_config *config, const o3_profile *profile, const o3_model *model,
+                           const o3_setting *setting, const o3_calibration *calibration);
+/* The answers of `o3 predict`, from numbers alone; what borrows the model and the profile says so in report.h. */
+void o3_outlook_make(o3_outlook *ret_outlook, const o3_config *config, const o3_profile *profile, const o3_model *model,
+                     const char *engine_version, const o3_setting *setting, const o3_calibration *calibration);
+void o3_outlook_line_make(o3_outlook_line *ret_line, const o3_profile *profile, const o3_model *model,
+                          const char *engine_version, const o3_setting *setting, const o3_calibration *calibration);
 
 /* Makes MODEL-o3-PRESET on the server and proves by loading it that the knobs are in force. ret_name gets the new
  * name, ret_runner what was read back; what is not as asked is O3_E_ENGINE naming the knob. */

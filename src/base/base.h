@@ -68,14 +68,16 @@ static inline void o3_auto_buf(o3_buf *buf)
 }
 const char *o3_buf_text(const o3_buf *buf); /* "" when empty */
 
-/* One clock for all durations: monotonic ns. Tests and the simulator pass their own. */
+/* One clock for all durations: monotonic ns. The simulator puts its own under a thread. */
 typedef struct o3_clock {
     int64_t (*now_ns)(void *ctx);
     void (*sleep_ns)(void *ctx, int64_t ns);
     void *ctx;
 } o3_clock;
-extern const o3_clock o3_clock_real;
-int64_t o3_now_ns(void);          /* real monotonic */
+void o3_clock_use(const o3_clock *clock); /* for this thread, from now on; NULL = the real one */
+bool o3_clock_simulated(void);
+int64_t o3_now_ns(void);          /* monotonic */
+void o3_sleep_ns(int64_t ns);
 int64_t o3_unix_ms(void);         /* wall time, recorded once per run or trial */
 /* Sleeps, or returns early (true) once `cancel` is set. */
 bool o3_wait(const o3_cancel *cancel, int64_t ns);

@@ -61,7 +61,10 @@ void o3_cancel_clear(o3_cancel *cancel, o3_cancel_reason only)
 bool o3_wait(const o3_cancel *cancel, int64_t ns)
 {
     struct pollfd fd = {.fd = o3_cancel_fd(cancel), .events = POLLIN};
-    poll(&fd, 1, (int)(ns / O3_NS_PER_MS)); /* a negative fd is passed over: a plain sleep */
+    if (o3_clock_simulated())
+        o3_sleep_ns(ns);
+    else
+        poll(&fd, 1, (int)(ns / O3_NS_PER_MS)); /* a negative fd is passed over: a plain sleep */
     return o3_cancel_get(cancel) != O3_CANCEL_NONE;
 }
 

@@ -10,14 +10,21 @@
 #include "o3/tune.h"
 
 typedef struct cli_options {
-    bool help, json, verbose, quick, no_proof, unload_others, force, pull, all;
+    bool help, json, verbose, quick, no_proof, unload_others, force, pull, all, accuracy, measure;
     const char *config, *legacy, *host, *preset, *use_case, *output; /* NULL: not given */
+    const char *kv_type, *flash_attention, *ollama, *machine, *show, *gguf;
     double budget_s;  /* NaN: not given */
     int64_t samples;  /* 0: not given */
     int64_t seed;     /* 0: not given */
+    int64_t num_ctx, num_batch, num_thread, parallel; /* 0: not given */
+    int64_t num_gpu;  /* O3_UNSET: not given */
+    int64_t pairs, jobs;   /* 0: not given */
+    double lying, noise;   /* NaN: not given */
+    const char *strategy, *machines; /* NULL: not given */
+    bool markdown;
 } cli_options;
 
-typedef enum cli_flag_type { CLI_SWITCH, CLI_TEXT, CLI_TIME, CLI_NUMBER } cli_flag_type;
+typedef enum cli_flag_type { CLI_SWITCH, CLI_TEXT, CLI_TIME, CLI_NUMBER, CLI_SHARE } cli_flag_type;
 
 typedef struct cli_flag {
     const char *name; /* "budget", without dashes */
@@ -121,6 +128,8 @@ void cli_terminal_clear(cli_terminal *terminal);
 bool cli_terminal_ask(cli_terminal *terminal, const char *question);
 
 o3_status cmd_optimize(const cli_call *call, o3_err *err);
+o3_status cmd_predict(const cli_call *call, o3_err *err);
+o3_status cmd_simulate(const cli_call *call, o3_err *err);
 o3_status cmd_preset_list(const cli_call *call, o3_err *err);
 o3_status cmd_preset_show(const cli_call *call, o3_err *err);
 o3_status cmd_apply(const cli_call *call, o3_err *err);
@@ -131,6 +140,23 @@ o3_status cmd_config_show(const cli_call *call, o3_err *err);
 o3_status cmd_config_check(const cli_call *call, o3_err *err);
 o3_status cmd_hardware(const cli_call *call, o3_err *err);
 o3_status cmd_help(const cli_call *call, o3_err *err);
+
+/* What o3 predict works with, whatever it came from. */
+typedef struct cli_prediction {
+    cli_session *session;
+    o3_world world;
+    o3_survey *survey;     /* its models are those of the server; none where no server was asked */
+    const char *machine;   /* "this machine", or a file */
+    bool described;        /* the machine is such a file: nothing learned here is true there */
+    char version[32];      /* of the Ollama that is predicted; "" unknown */
+    o3_notes notes;
+} cli_prediction;
+/* The server's setting as the flags change it; num_ctx is set where it was asked for. */
+O3_NODISCARD o3_status cli_predict_setting(cli_prediction *p, const o3_model *model, o3_setting *ret_setting,
+                                           o3_calibration *ret_calibration, o3_notes *notes, o3_err *err);
+/* cmd_predict_table.c */
+o3_status cli_predict_all(cli_prediction *p, o3_err *err);
+o3_status cli_predict_accuracy(cli_session *session, o3_err *err);
 
 /* docs.c: each writes one document from the tables. NULL name ends the list. */
 typedef struct cli_document {

@@ -12,15 +12,21 @@ o3_status cmd_hardware(const cli_call *call, o3_err *err)
         status = cli_open_engine(session, err);
     if (status)
         return status;
-    o3_world world = cli_world(session);
+    bool measure = call->options.measure;
+    status = cli_open_store(session, measure ? err : NULL);
+    if (status && measure)
+        return status;
+    o3_world world = cli_world(session); /* without a store nothing measured earlier is known, the rest is */
     status = o3_look(&world, profile, &caps, err);
     if (status == O3_E_UNAVAILABLE || status == O3_E_PROTOCOL) {
         /* Without a server the machine is still worth a look; the limits are then those of this process. */
         caps = (o3_engine_caps){.version = ""};
-        status = o3_profile_read(profile, "/", &session->config, -1, o3_engine_is_local(session->engine), err);
+        status = o3_look_alone(&world, profile, err);
         o3_note(&profile->notes, "no Ollama answers at %s: limits and usable cores are those of this process",
                 cli_host(call));
     }
+    if (!status && measure)
+        status = o3_look_measure(&world, profile, err);
     if (status)
         return status;
     if (call->options.json) {

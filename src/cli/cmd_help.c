@@ -7,6 +7,10 @@ static void print_flag(FILE *out, const cli_flag *flag)
     o3_format(left, sizeof(left), "%s%c%s--%s%s%s", flag->letter ? "-" : " ", flag->letter ? flag->letter : ' ',
               flag->letter ? ", " : "  ", flag->name, flag->value ? " " : "", flag->value ? flag->value : "");
     int used = fprintf(out, "  %-23s", left);
+    if (used > 25) {
+        fprintf(out, "\n%25s", "");
+        used = 25;
+    }
     /* 80 columns: words go below each other from column 25. */
     int column = used;
     for (const char *p = flag->help; *p;) {

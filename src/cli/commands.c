@@ -11,6 +11,8 @@
 #define NUMBER(flag_name, member, low, high, words)                                                         \
     {.name = (flag_name), .type = CLI_NUMBER, .offset = AT(member, int64_t), .min = (low), .max = (high),   \
      .value = "N", .help = (words)}
+#define SHARE(flag_name, member, words)                                                                     \
+    {.name = (flag_name), .type = CLI_SHARE, .offset = AT(member, double), .value = "SHARE", .help = (words)}
 #define HELP {.name = "help", .letter = 'h', .type = CLI_SWITCH, .offset = AT(help, bool), .help = "this text"}
 #define JSON SWITCH("json", json, "the answer as JSON (docs/schema) on stdout")
 #define VERBOSE(words)                                                                                      \
@@ -40,6 +42,26 @@ static const cli_flag optimize_flags[] = {
     HELP,
     END,
 };
+static const cli_flag predict_flags[] = {
+    NUMBER("num-ctx", num_ctx, 1, INT32_MAX, "context; default: what the server takes when none is named"),
+    NUMBER("num-batch", num_batch, 1, 1 << 20, "default: what the server would choose"),
+    NUMBER("num-gpu", num_gpu, -1, 1024, "layers on the GPU; default, -1: as many as fit"),
+    NUMBER("num-thread", num_thread, 1, 4096, "default: what the server would choose"),
+    NUMBER("parallel", parallel, 1, 256, "slots; default: the server's OLLAMA_NUM_PARALLEL"),
+    TEXT("kv-type", kv_type, "TYPE", "f16, q8_0, q4_0 ...; default: the server's OLLAMA_KV_CACHE_TYPE"),
+    TEXT("flash-attention", flash_attention, "on|off", "default: the server's OLLAMA_FLASH_ATTENTION"),
+    TEXT("ollama", ollama, "VERSION", "predict for this release; default: the server's"),
+    TEXT("machine", machine, "FILE", "for another machine (docs/machine.md, o3 hardware --json)"),
+    TEXT("show", show, "FILE", "the model from a saved /api/show answer"),
+    TEXT("gguf", gguf, "FILE", "the model from a GGUF file (of a split one the first part)"),
+    SWITCH("accuracy", accuracy, "how far earlier predictions were off from what was measured"),
+    HOST,
+    CONFIG,
+    LEGACY,
+    JSON,
+    HELP,
+    END,
+};
 static const cli_flag preset_flags[] = {JSON, HELP, END};
 static const cli_flag show_flags[] = {JSON, VERBOSE("every preset with n, spread and score by part"), HELP, END};
 static const cli_flag apply_flags[] = {HOST, CONFIG, LEGACY, JSON, HELP, END};
@@ -62,7 +84,28 @@ static const cli_flag config_show_flags[] = {
     END,
 };
 static const cli_flag config_check_flags[] = {LEGACY, JSON, HELP, END};
-static const cli_flag hardware_flags[] = {HOST, CONFIG, LEGACY, JSON, HELP, END};
+static const cli_flag hardware_flags[] = {
+    SWITCH("measure", measure, "measure how fast memory is read, in a second or two, and keep it"),
+    HOST,
+    CONFIG,
+    LEGACY,
+    JSON,
+    HELP,
+    END,
+};
+static const cli_flag simulate_flags[] = {
+    NUMBER("pairs", pairs, 1, 10000000, "machines x models x seeds; default: 1000"),
+    NUMBER("seed", seed, 1, INT64_MAX, "what all of it follows from; default: 1"),
+    SHARE("lying", lying, "memory predictions are wrong by up to this; default: 0, only inside what they state"),
+    SHARE("noise", noise, "spread of a sample's time; default: 0.03"),
+    TEXT("strategy", strategy, "NAME", "only this one; default: all"),
+    TEXT("machines", machines, "NAME", "only those whose names begin so: cpu, cgroup, gpu, apu; default: all"),
+    NUMBER("jobs", jobs, 1, 64, "threads; default: one a CPU"),
+    SWITCH("markdown", markdown, "the table as docs/simulation.md has it"),
+    JSON,
+    HELP,
+    END,
+};
 static const cli_flag help_flags[] = {HELP, END};
 
 const cli_command cli_commands[] = {
@@ -80,6 +123,16 @@ const cli_command cli_commands[] = {
                 "goes on from there, and a known model on a known machine is answered from the store without a\n"
                 "load.",
      .example = "o3 optimize smollm2:135m --budget 15m"},
+    {.name = "predict",
+     .args = "[MODEL]",
+     .args_max = 1,
+     .flags = predict_flags,
+     .run = cmd_predict,
+     .help = "memory, largest safe context and speed; no load",
+     .details = "Says where the bytes of MODEL lie at a setting, up to which context it is safe now and once\n"
+                "other models are gone, and about how fast each context is. Without MODEL: all models of the\n"
+                "server in one table. Ranges are 90 % intervals. With --show or --gguf no server is needed.",
+     .example = "o3 predict smollm2:135m --num-ctx 8192"},
     {.name = "preset list",
      .args = "[MODEL]",
      .args_max = 1,
@@ -151,7 +204,20 @@ const cli_command cli_commands[] = {
      .flags = hardware_flags,
      .run = cmd_hardware,
      .help = "what O3 sees of this machine and may use of it",
+     .details = "With --measure also how fast the cores that Ollama may use read memory and multiply: predictions\n"
+                "of speed start from it. All these cores are busy meanwhile.",
      .example = "o3 hardware --json"},
+    {.name = "simulate",
+     .args = "",
+     .flags = simulate_flags,
+     .run = cmd_simulate,
+     .orderly = true,
+     .help = "try optimize on thousands of simulated machines",
+     .details = "The same code as optimize, against machines, models and an engine that are formulas with errors,\n"
+                "noise and cliffs that it does not know, in simulated time: what a search costs, how often it finds\n"
+                "the ceiling, and that no limit is broken. Nothing is loaded and no server is asked. Ctrl-C prints\n"
+                "what was finished.",
+     .example = "o3 simulate --pairs 5000 --lying 0.3 --strategy predictive"},
     {.name = "help",
      .args = "[COMMAND]",
      .args_max = 2,

@@ -23,6 +23,16 @@ static o3_status set_number(const cli_flag *flag, const char *text, int64_t *at,
     return O3_OK;
 }
 
+static o3_status set_share(const cli_flag *flag, const char *text, double *at, o3_err *err)
+{
+    char *end;
+    double value = strtod(text, &end);
+    if (end == text || *end || !(value >= 0 && value <= 1))
+        return o3_fail(err, O3_E_USAGE, "--%s %s is not a share from 0 to 1, such as 0.03", flag->name, text);
+    *at = value;
+    return O3_OK;
+}
+
 static o3_status set(const cli_flag *flag, const char *text, cli_options *options, o3_err *err)
 {
     void *at = (char *)options + flag->offset;
@@ -41,6 +51,8 @@ static o3_status set(const cli_flag *flag, const char *text, cli_options *option
         return O3_OK;
     case CLI_NUMBER:
         return set_number(flag, text, at, err);
+    case CLI_SHARE:
+        return set_share(flag, text, at, err);
     }
     return O3_OK;
 }
@@ -98,7 +110,7 @@ o3_status cli_parse(const cli_command *command, int argc, char **argv, cli_call 
     struct option longs[FLAGS_MAX + 1] = {{0}};
     char shorts[2 * FLAGS_MAX + 2] = ":";
     int count = 0;
-    cli_call call = {.command = command, .options = {.budget_s = NAN}};
+    cli_call call = {.command = command, .options = {.budget_s = NAN, .num_gpu = O3_UNSET, .lying = NAN, .noise = NAN}};
     for (const cli_flag *flag = command->flags; flag->name && count < FLAGS_MAX; flag++, count++) {
         longs[count] = (struct option){.name = flag->name,
                                        .has_arg = flag->type == CLI_SWITCH ? no_argument : required_argument,

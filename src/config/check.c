@@ -287,8 +287,8 @@ static void note_odd(const config_target *target)
 {
     const o3_config *c = target->config;
     if (strcmp(c->search_strategy.context_discovery, "predictive"))
-        o3_note(target->notes, "search_strategy.context_discovery: %s comes later, predictive is used",
-                c->search_strategy.context_discovery);
+        o3_note(target->notes, "search_strategy.context_discovery: %s takes more loads than predictive, which knows where "
+                               "to begin", c->search_strategy.context_discovery);
     if (c->size_large.min_params < 1e9)
         o3_note(target->notes, "model_intelligence.size_categories.large.min_params: %g parameters make nearly every "
                                "model large (20e9 is the default)", c->size_large.min_params);

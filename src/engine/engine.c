@@ -123,6 +123,11 @@ o3_status o3_engine_show(o3_engine *engine, const char *model, json_t **ret_show
     return engine->ops->show(engine, model, ret_show, err);
 }
 
+o3_status o3_engine_show_arrays(o3_engine *engine, const char *model, json_t **ret_show, o3_err *err)
+{
+    return engine->ops->show_arrays(engine, model, ret_show, err);
+}
+
 o3_status o3_engine_loads_read(o3_engine *engine, o3_engine_loads *ret_loads, o3_err *err)
 {
     return engine->ops->loads(engine, ret_loads, err);
@@ -136,6 +141,11 @@ o3_status o3_engine_generate(o3_engine *engine, const o3_generate *request, o3_r
 o3_status o3_engine_unload(o3_engine *engine, const char *model, int64_t timeout_ns, o3_err *err)
 {
     return engine->ops->unload(engine, model, timeout_ns, err);
+}
+
+o3_status o3_engine_runner(o3_engine *engine, int server_pid, const char *blob_path, o3_runner *ret_runner, o3_err *err)
+{
+    return engine->ops->runner(engine, server_pid, blob_path, ret_runner, err);
 }
 
 o3_status o3_engine_create(o3_engine *engine, const char *name, const char *from, const o3_knobs *parameters,

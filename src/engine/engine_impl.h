@@ -46,8 +46,10 @@ void http_answer_release(http_answer *answer);
 struct engine_ops {
     const char *name;
     o3_status (*caps)(o3_engine *, o3_engine_caps *, o3_err *);
+    o3_status (*runner)(o3_engine *, int server_pid, const char *blob_path, o3_runner *, o3_err *);
     o3_status (*list)(o3_engine *, o3_engine_models *, o3_err *);
     o3_status (*show)(o3_engine *, const char *model, json_t **, o3_err *);
+    o3_status (*show_arrays)(o3_engine *, const char *model, json_t **, o3_err *);
     o3_status (*loads)(o3_engine *, o3_engine_loads *, o3_err *);
     o3_status (*generate)(o3_engine *, const o3_generate *, o3_reply *, o3_err *);
     o3_status (*unload)(o3_engine *, const char *model, int64_t timeout_ns, o3_err *);
@@ -68,6 +70,22 @@ struct o3_engine {
 };
 
 extern const struct engine_ops engine_ollama;
+/* By the process tree below the server (runner.c). */
+o3_status runner_find(o3_engine *engine, int server_pid, const char *blob_path, o3_runner *ret_runner, o3_err *err);
+/* /api/show. With on_bytes the answer is streamed to it and *ret_show is NULL. */
+o3_status ollama_show(o3_engine *engine, const char *model, bool verbose,
+                      bool (*on_bytes)(void *ctx, int64_t now_ns, const char *bytes, size_t len), void *ctx,
+                      json_t **ret_show, o3_err *err);
+o3_status ollama_show_arrays(o3_engine *engine, const char *model, json_t **ret_show, o3_err *err);
+/* JSON text in, wherever it is split; out the same, with null for each array that a key "tokenizer..." names. */
+typedef struct arrays_filter {
+    o3_buf out;
+    size_t depth;           /* of the brackets inside an array that is cut; 0 = passing */
+    int matched;            /* characters of "tokenizer." that the last string began with; -1 another string */
+    bool string, escaped, after_key;
+} arrays_filter;
+arrays_filter arrays_filter_new(size_t max_bytes);
+bool arrays_filter_add(arrays_filter *filter, const char *bytes, size_t len); /* false: more than max_bytes passed */
 /* One streamed generate over HTTP (ollama_stream.c). */
 o3_status ollama_generate(o3_engine *engine, const o3_generate *request, o3_reply *ret_reply, o3_err *err);
 /* {"num_ctx": ...} of the knobs that are set. New reference. */

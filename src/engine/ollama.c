@@ -186,21 +186,33 @@ static o3_status unknown_model(o3_engine *engine, const char *model, o3_err *err
     if (near)
         return o3_fail(err, O3_E_NOT_FOUND, "%s is not on this server (did you mean %s?); `ollama list` shows what is",
                        model, near);
-    return o3_fail(err, O3_E_NOT_FOUND, "%s is not on this server; `ollama list` shows what is, `--pull` fetches it",
+    return o3_fail(err, O3_E_NOT_FOUND, "%s is not on this server; `ollama list` shows what is, `ollama pull` "
+                   "fetches it (o3 optimize --pull too)",
                    model);
 }
 
-static o3_status show(o3_engine *engine, const char *model, json_t **ret_show, o3_err *err)
+o3_status ollama_show(o3_engine *engine, const char *model, bool verbose,
+                      bool (*on_bytes)(void *ctx, int64_t now_ns, const char *bytes, size_t len), void *ctx,
+                      json_t **ret_show, o3_err *err)
 {
     int http;
-    json_t *body = json_pack("{s:s}", "model", model);
+    json_t *body = verbose ? json_pack("{s:s, s:b}", "model", model, "verbose", 1) : json_pack("{s:s}", "model", model);
     if (!body)
         return o3_fail(err, O3_E_USAGE, "the model's name is not UTF-8; give it as `ollama list` shows it");
-    o3_status status = call(engine, asking(engine, "POST", "/api/show", 6 * SHORT_NS), body, &http, ret_show, err);
+    http_request request = asking(engine, "POST", "/api/show", 6 * SHORT_NS);
+    request.on_bytes = on_bytes;
+    request.ctx = ctx;
+    o3_status status = call(engine, request, body, &http, ret_show, err);
     json_decref(body);
     /* 400: a name that can be no model's ("a b", "x/y/z/w/v"). */
     if (status == O3_E_ENGINE && (http == 404 || http == 400))
         return unknown_model(engine, model, err);
+    return status;
+}
+
+static o3_status show(o3_engine *engine, const char *model, json_t **ret_show, o3_err *err)
+{
+    o3_status status = ollama_show(engine, model, false, NULL, NULL, ret_show, err);
     if (!status && !json_is_object(*ret_show)) {
         json_decref(*ret_show);
         return o3_fail(err, O3_E_PROTOCOL, "%s answers /api/show without an object; check --host", engine->where);
@@ -246,7 +258,7 @@ static o3_status unload(o3_engine *engine, const char *model, int64_t timeout_ns
     json_decref(json);
     if (status == O3_E_ENGINE && http == 404)
         return O3_OK; /* a deleted model is not loaded for long */
-    for (int64_t end = o3_now_ns() + timeout_ns; !status; o3_clock_real.sleep_ns(NULL, 20 * O3_NS_PER_MS)) {
+    for (int64_t end = o3_now_ns() + timeout_ns; !status; o3_sleep_ns(20 * O3_NS_PER_MS)) {
         o3_engine_loads now;
         bool there = false;
         status = loads(engine, &now, err);
@@ -341,8 +353,10 @@ static o3_status pull(o3_engine *engine, const char *name, o3_cancel *cancel, o3
 const struct engine_ops engine_ollama = {
     .name = "ollama",
     .caps = caps,
+    .runner = runner_find,
     .list = list,
     .show = show,
+    .show_arrays = ollama_show_arrays,
     .loads = loads,
     .generate = ollama_generate,
     .unload = unload,

@@ -3,6 +3,7 @@
  * final object (repeat guard), carry an error line, or the metrics may be absent. */
 #include "engine_impl.h"
 
+#define PROMPT_MAX_BYTES (64u << 20)
 #define LINE_MAX_BYTES (1u << 20)
 
 typedef struct stream {
@@ -85,7 +86,7 @@ static bool on_bytes(void *ctx, int64_t now_ns, const char *bytes, size_t len)
     return true;
 }
 
-static char *body_of(const o3_generate *request)
+static char *body_of(const o3_generate *request, size_t *ret_chars)
 {
     json_t *options = ollama_options(&request->knobs);
     json_t *body = json_pack("{s:s, s:s}", "model", request->model, "keep_alive", request->keep_alive);
@@ -94,7 +95,10 @@ static char *body_of(const o3_generate *request)
         json_object_set_new(options, "temperature", json_real(request->temperature));
         /* A seed is an int there; 31 bits are plenty. */
         json_object_set_new(options, "seed", json_integer((json_int_t)(request->seed & 0x7fffffff)));
-        json_object_set_new(body, "prompt", json_string(request->prompt));
+        o3_auto(buf) o3_buf prompt = O3_BUF(PROMPT_MAX_BYTES);
+        request->prompt(&prompt, request->prompt_seed, request->prompt_chars);
+        *ret_chars = prompt.len;
+        json_object_set_new(body, "prompt", json_stringn(o3_buf_text(&prompt), prompt.len));
         json_object_set_new(body, "raw", json_true());
         json_object_set_new(body, "truncate", json_false());
         json_object_set_new(body, "stream", json_true());
@@ -136,7 +140,7 @@ o3_status ollama_generate(o3_engine *engine, const o3_generate *request, o3_repl
     *ret_reply = (o3_reply){.refused_tokens = -1, .prompt_tokens = -1, .eval_tokens = -1, .load_ns = -1,
                             .prompt_eval_ns = -1, .eval_ns = -1, .total_ns = -1, .ttft_ns = -1, .wall_ns = -1};
     stream s = {.reply = ret_reply, .line = O3_BUF(LINE_MAX_BYTES), .loading = !request->prompt};
-    o3_auto(free) char *body = body_of(request);
+    o3_auto(free) char *body = body_of(request, &ret_reply->prompt_chars);
     http_answer answer;
     if (!body) { /* jansson refuses text that is not UTF-8: a model's name */
         ret_reply->outcome = O3_OUTCOME_ERROR;

@@ -68,7 +68,7 @@ static void take(const command *cmd, int pid, o3_runner *ret_runner)
         O3_COPY(ret_runner->flash_attn, flash);
 }
 
-o3_status o3_engine_runner(o3_engine *engine, int server_pid, const char *blob_path, o3_runner *ret_runner, o3_err *err)
+o3_status runner_find(o3_engine *engine, int server_pid, const char *blob_path, o3_runner *ret_runner, o3_err *err)
 {
     *ret_runner = (o3_runner){.pid = -1, .in_force = O3_KNOBS_DEFAULT, .parallel = -1};
     if (!engine->local)

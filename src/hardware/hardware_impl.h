@@ -46,4 +46,16 @@ void hw_memory_read(o3_profile *profile, const char *root);
 void hw_cgroups_read(o3_profile *profile, const char *root, int pid);
 void hw_process_read(o3_profile *profile, const char *root, int pid);
 
+/* Inodes of the sockets that listen on a port, best first: loopback and "any" before other addresses, because a client
+ * that was told "localhost" reaches those. */
+#define HW_SOCKETS_MAX 16
+typedef struct hw_sockets {
+    int count;
+    struct {
+        uint64_t inode;
+        int rank;
+    } at[HW_SOCKETS_MAX];
+} hw_sockets;
+void hw_sockets_read(hw_sockets *ret_set, const char *root, int port);
+
 #endif

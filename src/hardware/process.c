@@ -3,12 +3,10 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <limits.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include "hardware/hardware_impl.h"
 
-#define SOCKETS_MAX 16
 #define HOLDERS_MAX 64
 #define ENVIRON_MAX 262144
 #define VARIABLES_MAX 64
@@ -29,53 +27,6 @@ void hw_pid_path(char *dst, size_t dst_size, int pid, const char *file)
         o3_format(dst, dst_size, "/proc/self/%s", file);
     else
         o3_format(dst, dst_size, "/proc/%d/%s", pid, file);
-}
-
-/* Inodes of the sockets that listen on `port`, best first: loopback and "any" before other addresses, because a
- * client that was told "localhost" reaches those. */
-typedef struct sockets {
-    int count;
-    struct { uint64_t inode; int rank; } at[SOCKETS_MAX];
-} sockets;
-
-static int address_rank(const char *address)
-{
-    static const char *const near[] = {"0100007F", "00000000000000000000000001000000", "00000000",
-                                       "00000000000000000000000000000000"};
-    for (int i = 0; i < O3_COUNT(near); i++)
-        if (!strcasecmp(near[i], address))
-            return i;
-    return O3_COUNT(near);
-}
-
-static void sockets_add(sockets *set, uint64_t inode, int rank)
-{
-    int i = set->count < SOCKETS_MAX ? set->count++ : SOCKETS_MAX;
-    if (i == SOCKETS_MAX)
-        return;
-    for (; i > 0 && set->at[i - 1].rank > rank; i--)
-        set->at[i] = set->at[i - 1];
-    set->at[i].inode = inode;
-    set->at[i].rank = rank;
-}
-
-static void sockets_read(sockets *set, const char *root, const char *path, int port)
-{
-    char full[PATH_MAX], address[40];
-    FILE *file = hw_full_path(full, sizeof(full), root, path) ? fopen(full, "re") : NULL;
-    o3_auto(free) char *line = NULL;
-    size_t size = 0;
-    while (file && getline(&line, &size, file) > 0) {
-        unsigned local_port, state;
-        unsigned long long inode;
-        if (sscanf(line, " %*d: %32[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s %*s %*u %*d %llu", address, &local_port,
-                   &state, &inode) != 4)
-            continue;
-        if (state == 0x0a && local_port == (unsigned)port && inode)
-            sockets_add(set, inode, address_rank(address));
-    }
-    if (file)
-        fclose(file);
 }
 
 /* These hold a port for somebody else. */
@@ -156,11 +107,10 @@ static int holder_of(const char *root, uint64_t inode)
 
 int o3_process_listening(const char *root, int port)
 {
-    sockets set = {.count = 0};
+    hw_sockets set;
     if (port <= 0 || port > 65535)
         return -1;
-    sockets_read(&set, root, "/proc/net/tcp", port);
-    sockets_read(&set, root, "/proc/net/tcp6", port);
+    hw_sockets_read(&set, root, port);
     for (int i = 0; i < set.count; i++) {
         int pid = holder_of(root, set.at[i].inode);
         if (pid > 0)

@@ -116,6 +116,7 @@ o3_status o3_profile_read(o3_profile *ret_profile, const char *root, const o3_co
     o3_auto(free) o3_profile *profile = o3_alloc(1, sizeof(*profile));
     profile->engine_pid = -1;
     profile->engine_local = engine_local;
+    profile->bandwidth = O3_BANDWIDTH_NONE;
     read_system(profile, root);
     hw_cpu_read(profile, root);
     hw_memory_read(profile, root);

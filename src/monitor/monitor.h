@@ -44,6 +44,26 @@ typedef enum o3_monitor_stop {
     O3_STOP_SERVER_GONE, /* the server ended and its cgroup with it: no limit was broken, no sensor failed */
 } o3_monitor_stop;
 
+/* The table an implementation fills; the thread of sampler.c is one, a simulated machine another. The calls are
+ * described below, under the names the others use. */
+typedef struct monitor_ops {
+    void (*stop)(o3_monitor *);
+    void (*watch)(o3_monitor *, int server_pid, int runner_pid);
+    void (*peaks_reset)(o3_monitor *);
+    void (*peaks)(o3_monitor *, o3_peaks *ret_peaks);
+    void (*mark)(o3_monitor *);
+    void (*since_mark)(o3_monitor *, o3_window *ret_window);
+    o3_monitor_stop (*stop_reason)(o3_monitor *, char *dst, size_t dst_size);
+    void (*rearm)(o3_monitor *);
+    int64_t (*pool_bytes)(o3_monitor *, int pool);
+    int64_t (*ticks)(o3_monitor *);
+    double (*age_s)(o3_monitor *);
+    double (*cost_s)(o3_monitor *);
+} monitor_ops;
+struct o3_monitor { /* what an implementation begins with */
+    const monitor_ops *ops;
+};
+
 /* Starts the thread; the first reading is there on return. profile must outlive the monitor. cancel may be NULL
  * (watch only). O3_E_USAGE for an interval out of range, O3_E_INTERNAL if no thread can be had. */
 O3_NODISCARD o3_status monitor_start(o3_monitor **ret_monitor, const o3_profile *profile,

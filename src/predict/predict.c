@@ -1,60 +1,122 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The estimate: parts, their sum with its interval, rates with theirs, and the largest context that is safe. */
-#include "predict_impl.h"
+/* The estimate: parts by memory, their sums with intervals, rates with theirs, and the largest context that is safe. */
+#include "speed.h"
 
-/* What the runner takes besides its buffers (code, heap, thread stacks); anonymous memory seen on CPU builds. */
-#define OVERHEAD_LOW (15.0 * 1048576)
-#define OVERHEAD_MID (30.0 * 1048576)
-#define OVERHEAD_HIGH (60.0 * 1048576)
-#define READING_ERROR (1.5 * 1048576)  /* of a runner's memory between two loads of the same knobs */
-#define SPEED_PRIOR_SPREAD 2.0       /* a prior may be wrong by this factor either way */
-#define SPEED_MEASURED_SPREAD 1.2    /* after one measured rate */
+#define MIB 1048576.0
+#define READING_ERROR (1.5 * MIB) /* of a runner's memory between two loads of the same knobs */
 
-static o3_range exactly(double value)
+/* Margins on the compute buffer, low and high. The replay gives the engine's own number for graphs that were checked
+ * (docs/prediction.md); a backend may reorder the graph, and weights that are copied to it are counted on average. */
+#define COMPUTE_HOST 0.005
+#define COMPUTE_DEVICE 0.08
+#define COMPUTE_PARTIAL 0.20
+#define UNKNOWN_GRAPH 0.30
+#define UNKNOWN_CACHE 0.10 /* of everything, where the cache's rule is an upper estimate */
+
+/* What a process takes besides its buffers, in MiB: on the host code, heap and stacks (anonymous memory of CPU builds);
+ * on devices the driver's context and the libraries' pools. */
+static const o3_range overhead_host = {15, 30, 60};
+static const o3_range overhead_device[] = {
+    [O3_GPU_OTHER] = {50, 300, 1000}, [O3_GPU_NVIDIA] = {70, 400, 750}, [O3_GPU_AMD] = {100, 400, 1500},
+    [O3_GPU_INTEL] = {100, 300, 1000}, [O3_GPU_APPLE] = {0, 100, 900},  [O3_GPU_SOFTWARE] = {0, 0, 16},
+};
+
+static void add(o3_range *sum, const o3_range *more)
 {
-    return (o3_range){value, value, value};
+    sum->low += more->low;
+    sum->mid += more->mid;
+    sum->high += more->high;
 }
 
-static o3_range around(double value, double spread)
+static void add_exactly(o3_range *sum, double value)
 {
-    return (o3_range){value / spread, value, value * spread};
+    add(sum, &(o3_range){value, value, value});
 }
 
-static o3_range total_of(const memory_parts *p, const o3_model *model, const o3_calibration *calibration,
-                         o3_range overhead)
+static o3_range compute_range(const memory_place *place, const o3_model *model, bool partial)
 {
-    double sum = p->weights + p->kv + p->state + p->output + p->compute;
-    if (calibration->loads > 0) /* the formula's slope is exact with num_batch pinned: one load fixes the offset */
-        return (o3_range){sum + calibration->offset_bytes - READING_ERROR, sum + calibration->offset_bytes,
-                          sum + calibration->offset_bytes + READING_ERROR};
-    double margin = !model->kv_exact ? 1.10 : model->experts > 0 ? 1.04 : 1.005;
-    return (o3_range){sum + overhead.low, sum + overhead.mid, sum * margin + overhead.high};
+    double margin = place->gpu < 0 ? COMPUTE_HOST : partial ? COMPUTE_PARTIAL : COMPUTE_DEVICE;
+    double above = model->kv_exact && predict_graph_known(model) ? margin : UNKNOWN_GRAPH;
+    return (o3_range){place->compute * (1 - margin), place->compute, place->compute * (1 + above)};
+}
+
+/* The pool with the least room among those that these bytes come from; -1 if no pool is known. */
+static int tightest(const o3_profile *profile, int gpu, bool at_rest, int64_t *ret_room)
+{
+    int best = -1;
+    *ret_room = INT64_MAX;
+    for (int i = 0; i < profile->pool_count; i++) {
+        bool device = false; /* a GPU has it to itself: it is no pool of the host's */
+        for (int g = 0; g < profile->gpu_count; g++)
+            device = device || (profile->gpus[g].pool == i && (i > 0 || !profile->gpus[g].unified));
+        if (gpu >= 0 ? profile->gpus[gpu].pool != i : device)
+            continue;
+        int64_t room = o3_pool_room(profile, i, at_rest);
+        if (room < *ret_room || best < 0) {
+            *ret_room = room;
+            best = i;
+        }
+    }
+    return best;
+}
+
+static void take_place(o3_estimate *e, const o3_profile *profile, const o3_model *model, const memory_place *at,
+                       const o3_calibration *calibration)
+{
+    o3_pool_estimate *pool = &e->pools[e->pool_count++];
+    const o3_gpu *gpu = at->gpu >= 0 ? &profile->gpus[at->gpu] : NULL;
+    o3_range overhead = gpu ? overhead_device[gpu->vendor] : overhead_host, compute = compute_range(at, model, e->spilled_frac > 0);
+    overhead = (o3_range){overhead.low * MIB, overhead.mid * MIB, overhead.high * MIB};
+    if (gpu && !at->layers)
+        overhead = (o3_range){0, 0, overhead.high}; /* a context may be there without a layer */
+    double exact = at->weights + at->kv + at->state + at->output;
+    *pool = (o3_pool_estimate){.gpu = at->gpu, .layers = at->layers, .weights_bytes = at->weights, .kv_bytes = at->kv,
+                               .state_bytes = at->state, .compute_bytes = at->compute, .output_bytes = at->output,
+                               .overhead_bytes = overhead, .total_bytes = {exact, exact, exact}};
+    pool->pool = tightest(profile, at->gpu, false, &pool->room_bytes);
+    O3_COPY(pool->name, pool->pool >= 0 ? profile->pools[pool->pool].name : gpu ? gpu->name : "ram");
+    add(&pool->total_bytes, &compute);
+    add(&pool->total_bytes, &overhead);
+    if (!model->kv_exact)
+        pool->total_bytes.high *= 1 + UNKNOWN_CACHE;
+    if (!gpu && calibration->loads > 0) { /* the slope is exact with num_batch pinned: one load fixes the offset */
+        double sum = exact + at->compute + calibration->offset_bytes;
+        pool->total_bytes = (o3_range){sum - READING_ERROR, sum, sum + READING_ERROR};
+    }
+    add_exactly(&e->weights_bytes, at->weights);
+    add_exactly(&e->kv_bytes, at->kv);
+    add_exactly(&e->state_bytes, at->state);
+    add_exactly(&e->output_bytes, at->output);
+    add(&e->compute_bytes, &compute);
+    add(&e->overhead_bytes, &overhead);
+    add(&e->total_bytes, &pool->total_bytes);
 }
 
 void o3_predict(o3_estimate *ret_estimate, const o3_profile *profile, const o3_model *model,
                 const o3_setting *setting, const o3_calibration *calibration)
 {
     o3_estimate *e = ret_estimate;
-    memory_parts p = predict_memory(model, setting);
-    double spread = calibration->rates > 0 ? SPEED_MEASURED_SPREAD : SPEED_PRIOR_SPREAD;
-    double full = setting->knobs.num_ctx, prefill = predict_prefill(profile, model, full) / calibration->prefill_ratio;
-    *e = (o3_estimate){.setting = *setting};
-    e->weights_bytes = exactly(p.weights);
-    e->kv_bytes = exactly(p.kv);
-    e->state_bytes = exactly(p.state);
-    e->output_bytes = exactly(p.output);
-    e->compute_bytes = (o3_range){p.compute * 0.995, p.compute, p.compute * (model->kv_exact ? 1.005 : 1.3)};
-    e->overhead_bytes = (o3_range){OVERHEAD_LOW, OVERHEAD_MID, OVERHEAD_HIGH};
-    e->total_bytes = total_of(&p, model, calibration, e->overhead_bytes);
-    e->prompt_cache_bytes_per_token = full > 0 ? (int64_t)(p.kv / setting->parallel / full) : 0;
-    e->prefill_per_s = around(prefill, spread);
-    e->decode_per_s = around(predict_decode(profile, model, full / 2) / calibration->decode_ratio, spread);
-    e->decode_full_per_s = around(predict_decode(profile, model, full) / calibration->decode_ratio, spread);
-    e->ttft_full_ms = (o3_range){full / e->prefill_per_s.high * 1e3, full / prefill * 1e3,
-                                 full / e->prefill_per_s.low * 1e3};
-    O3_FORMAT(e->origin, "memory: %s%s; speed: %s", model->kv_exact ? "exact KV, formula of b10488" : "upper estimate",
-              calibration->loads > 0 ? ", offset from a real load" : "",
-              calibration->rates > 0 ? "scaled to measured rates" : "priors");
+    memory_layout layout;
+    char speed[192];
+    double full = setting->knobs.num_ctx;
+    predict_layout(&layout, profile, model, setting);
+    *e = (o3_estimate){.setting = *setting, .spilled_frac = layout.spilled_frac};
+    for (int i = 0; i < layout.count; i++)
+        take_place(e, profile, model, &layout.at[i], calibration);
+    e->prompt_cache_bytes_per_token = full > 0 ? (int64_t)(e->kv_bytes.mid / setting->parallel / full) : 0;
+    double ps = predict_ps(&layout, model, setting), spare = e->compute_bytes.high - e->compute_bytes.mid;
+    e->ps_bytes = (o3_range){ps * 0.995 - (e->compute_bytes.mid - e->compute_bytes.low), ps, ps * 1.005 + spare};
+    predict_rates(e, profile, model, setting, calibration);
+    predict_rates_origin(e, profile, model, calibration, speed, sizeof(speed));
+    O3_FORMAT(e->origin, "memory: %s, compute by replay of %s%s; speed: %s",
+              model->kv_exact ? "exact KV" : "upper estimate of KV",
+              predict_graph_known(model) ? "the engine's graph" : "a graph of the usual shape",
+              calibration->loads > 0 ? ", offset from a real load" : "", speed);
+}
+
+o3_range o3_predict_ps_bytes(const o3_estimate *estimate)
+{
+    return estimate->ps_bytes;
 }
 
 int64_t o3_pool_room(const o3_profile *profile, int pool, bool at_rest)
@@ -66,36 +128,41 @@ int64_t o3_pool_room(const o3_profile *profile, int pool, bool at_rest)
     return p->safe_bytes - (models < used ? used - models : 0);
 }
 
-/* The pool with the least room; -1 without pools. */
-static int tightest(const o3_profile *profile, bool at_rest, int64_t *ret_room)
+/* Index of the pool that cannot take its part, -1 if all can. What lies on a GPU that shares the host's memory counts
+ * in both. */
+static int overfull(const o3_estimate *e, const o3_profile *profile, bool at_rest)
 {
-    int best = -1;
-    *ret_room = INT64_MAX;
-    for (int i = 0; i < profile->pool_count; i++) {
-        int64_t room = o3_pool_room(profile, i, at_rest);
-        if (room < *ret_room) {
-            *ret_room = room;
-            best = i;
-        }
+    double host = 0;
+    for (int i = e->pool_count - 1; i >= 0; i--) {
+        const o3_pool_estimate *p = &e->pools[i];
+        int64_t room;
+        double high = p->total_bytes.high + (p->gpu < 0 ? host : 0);
+        int pool = tightest(profile, p->gpu, at_rest, &room);
+        host += p->gpu >= 0 && profile->gpus[p->gpu].unified ? high : 0;
+        if (pool >= 0 && high > (double)room)
+            return pool;
     }
-    return best;
+    return -1;
 }
 
 int64_t o3_predict_ceiling(const o3_profile *profile, const o3_model *model, const o3_setting *setting, bool at_rest,
                            const o3_calibration *calibration, int *ret_limiting)
 {
-    int64_t room, trained = model->trained_tokens > 0 ? model->trained_tokens : 131072; /* bounded by model */
-    int limiting = tightest(profile, at_rest, &room);
+    int64_t trained = model->trained_tokens > 0 ? model->trained_tokens : 131072; /* bounded by model */
     int64_t low = 0, high = trained / O3_CTX_GRID; /* in grid steps; memory grows with every step */
+    int limiting = -1;
     while (low < high) {
         int64_t middle = (low + high + 1) / 2;
         o3_setting at = o3_setting_at(setting, middle * O3_CTX_GRID);
         o3_estimate e;
         o3_predict(&e, profile, model, &at, calibration);
-        if (e.total_bytes.high <= (double)room)
+        int over = overfull(&e, profile, at_rest);
+        if (over < 0) {
             low = middle;
-        else
+        } else {
             high = middle - 1;
+            limiting = over;
+        }
     }
     if (ret_limiting)
         *ret_limiting = low == trained / O3_CTX_GRID ? -1 : limiting;

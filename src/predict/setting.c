@@ -70,6 +70,7 @@ void o3_setting_of(o3_setting *ret_setting, const char *engine_version, const ch
         s->parallel = (int)slots;
     value_of(engine_env, "OLLAMA_FLASH_ATTENTION=", text, sizeof(text));
     s->flash_attention = flash_of(text);
+    s->flash_auto = !*text;
     value_of(engine_env, "OLLAMA_KV_CACHE_TYPE=", text, sizeof(text));
     s->kv_type = o3_kv_type_find(text);
     if (!s->kv_type) {
@@ -80,9 +81,44 @@ void o3_setting_of(o3_setting *ret_setting, const char *engine_version, const ch
     if (s->kv_type->quantized && !s->flash_attention)
         o3_note(notes, "OLLAMA_KV_CACHE_TYPE=%s needs flash attention, which OLLAMA_FLASH_ATTENTION switches off: loads "
                 "will fail", s->kv_type->name);
+    value_of(engine_env, "LLAMA_ARG_KV_UNIFIED=", text, sizeof(text));
+    s->kv_unified = s->era != O3_ERA_A && *text && flash_of(text);
     value_of(engine_env, "LLAMA_ARG_FIT_TARGET=", text, sizeof(text));
     long target = strtol(text, NULL, 10);
     s->fit_target_bytes = (target > 0 && target < (1 << 24) ? target : FIT_TARGET_MIB) * 1048576L;
+}
+
+/* Releases before 0.30 drop a cache type that they cannot use; later ones hand it to the engine, which refuses. */
+static void check_kv_type(o3_setting *s, const o3_model *model, o3_notes *notes)
+{
+    const o3_kv_type *type = s->kv_type;
+    const o3_layer *l = predict_attention_layer(model);
+    bool dropped = s->era == O3_ERA_A && type->quantized && strcmp(type->name, "q8_0") && strcmp(type->name, "q4_0");
+    if (s->era == O3_ERA_A && type->quantized && !predict_own_engine(model, s, NULL))
+        dropped = dropped || s->flash_auto;
+    if (dropped || (s->era == O3_ERA_A && type->quantized && !s->flash_attention)) {
+        s->kv_type = o3_kv_type_find("f16");
+        o3_note(notes, "this release of Ollama ignores OLLAMA_KV_CACHE_TYPE=%s for %s and keeps f16; it takes q8_0 and q4_0 "
+                "with OLLAMA_FLASH_ATTENTION=1", type->name, model->architecture);
+    } else if (type->quantized && l && (l->key_dim % type->values || l->value_dim % type->values)) {
+        o3_note(notes, "heads of %d values cannot be kept as %s (blocks of %d), so every load will fail; use f16",
+                l->key_dim, type->name, type->values);
+    } else if (type->quantized && s->era != O3_ERA_A && model->fused_qkv && s->parallel > 1 && !s->kv_unified) {
+        o3_note(notes, "the engine aborts while it loads %s with a quantised KV cache and several slots; use "
+                "OLLAMA_NUM_PARALLEL=1 or OLLAMA_KV_CACHE_TYPE=f16", model->architecture);
+    }
+}
+
+void o3_setting_for(o3_setting *setting, const o3_model *model, o3_notes *notes)
+{
+    bool flash;
+    if (model->one_slot && setting->parallel > 1) {
+        o3_note(notes, "Ollama gives %s models one slot, whatever OLLAMA_NUM_PARALLEL says", model->architecture);
+        setting->parallel = 1;
+    }
+    if (predict_own_engine(model, setting, &flash) && setting->flash_auto)
+        setting->flash_attention = flash;
+    check_kv_type(setting, model, notes);
 }
 
 o3_setting o3_setting_at(const o3_setting *setting, int64_t num_ctx)

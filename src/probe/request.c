@@ -4,7 +4,6 @@
 #include "probe_impl.h"
 
 #define TRIES 4               /* of one wanted sample, against repeat aborts and refusals */
-#define TEXT_MAX_BYTES (64u << 20)
 #define FILL_SLACK_TOKENS 8   /* kept free of a full window besides the tokens to generate */
 #define COLLAPSE 0.33         /* of the rate that a deeper attention explains */
 
@@ -143,23 +142,21 @@ static bool still_there(probe *p)
 static o3_status send_once(probe *p, o3_trial *trial, o3_sample *s, size_t chars, int num_predict, uint64_t seed,
                            int64_t *ret_refused, o3_err *err)
 {
-    o3_buf text = O3_BUF(TEXT_MAX_BYTES);
-    probe_text(&text, s->text_seed, chars);
-    chars = text.len;
     o3_reply reply;
     int64_t expected = (int64_t)((double)chars / p->chars_per_token);
     int64_t added = s->kind == O3_SAMPLE_PREFILL ? expected : expected > p->text_tokens ? expected - p->text_tokens : 0;
     o3_generate request = {
-        .model = p->model->name, .prompt = o3_buf_text(&text), .knobs = trial->asked, .num_predict = num_predict,
+        .model = p->model->name, .prompt = probe_text, .prompt_seed = s->text_seed,
+        .prompt_chars = chars, .knobs = trial->asked, .num_predict = num_predict,
         .temperature = 0.8, .seed = seed, .keep_alive = "30m", .cancel = p->cancel,
         .on_wait = p->on_wait, .ctx = p->ctx,
         .deadline_ns = probe_deadline_ns(p, p->window_tokens, trial->asked.num_batch, added, num_predict)};
     if (p->monitor)
         monitor_mark(p->monitor);
     o3_status status = o3_engine_generate(p->engine, &request, &reply, err);
-    o3_buf_release(&text);
     if (status)
         return status;
+    chars = reply.prompt_chars; /* cut back to the end of a word */
     trial->requests++;
     *ret_refused = reply.outcome == O3_OUTCOME_TOO_LONG ? (reply.refused_tokens > 0 ? reply.refused_tokens : 0) : -1;
     if (*ret_refused >= 0) { /* not a sample: nothing was evaluated; the number is a gift */
@@ -254,6 +251,15 @@ static void leave_text(probe *p)
     p->last_depth_tokens = 0;
 }
 
+/* Is this pool a GPU's own memory? The prompt cache lies on the host. */
+static bool own_memory(const o3_profile *profile, int pool)
+{
+    for (int i = 0; i < profile->gpu_count; i++)
+        if (profile->gpus[i].pool == pool)
+            return true;
+    return false;
+}
+
 /* Would the prompt cache push a pool past its safe size when the current text is left for one of `tokens`? */
 static bool cache_needs_reload(const probe *p, int64_t tokens)
 {
@@ -262,7 +268,7 @@ static bool cache_needs_reload(const probe *p, int64_t tokens)
     int64_t growth = (p->text_tokens + tokens) * p->cache_bytes_per_token;
     for (int i = 0; i < p->profile->pool_count; i++) {
         int64_t used = monitor_pool_bytes(p->monitor, i);
-        if (p->profile->pools[i].safe_bytes > 0 && used >= 0 && used + growth > p->profile->pools[i].safe_bytes)
+        if (!own_memory(p->profile, i) && p->profile->pools[i].safe_bytes > 0 && used >= 0 && used + growth > p->profile->pools[i].safe_bytes)
             return p->text_tokens > 0;
     }
     return false;

@@ -24,7 +24,8 @@
 #define NOTES(owner) {.name = "notes", .type = FIELD_NOTES, .offset = AT(owner, notes, o3_notes)}
 #define ARRAY(key, owner, first, counter, table)                                                                      \
     {.name = (key), .type = FIELD_ARRAY, .offset = offsetof(owner, first), .size = sizeof(((owner *)0)->first[0]),    \
-     .count = AT(owner, counter, int), .part = (table)}
+     .most = sizeof(((owner *)0)->first) / sizeof(((owner *)0)->first[0]), .count = AT(owner, counter, int),           \
+     .part = (table)}
 #define END {.name = NULL}
 
 static const field fields_knobs[] = {
@@ -193,9 +194,29 @@ static const field fields_cgroup[] = {
 
 static const field fields_pool[] = {
     TEXT(o3_pool, name),
-    INT64(o3_pool, total_bytes), INT64(o3_pool, used_bytes), INT64(o3_pool, safe_bytes),
+    INT64(o3_pool, total_bytes), INT64(o3_pool, used_bytes), INT64(o3_pool, models_bytes), INT64(o3_pool, safe_bytes),
     REAL(o3_pool, limit_frac),
     TEXT(o3_pool, source),
+    END,
+};
+
+const char *const fields_vendors[] = {"other", "nvidia", "amd", "intel", "apple", "software", NULL};
+
+static const field fields_gpu[] = {
+    TEXT(o3_gpu, name),
+    TEXT(o3_gpu, pci),
+    {.name = "vendor", .type = FIELD_VENDOR, .offset = AT(o3_gpu, vendor, o3_gpu_vendor)},
+    BOOL(o3_gpu, unified),
+    INT32(o3_gpu, pool),
+    {.name = "memory_bytes", .type = FIELD_PROFILE}, /* its pool's total */
+    REAL(o3_gpu, bandwidth_bytes_per_s), REAL(o3_gpu, fp16_flops),
+    INT64(o3_gpu, max_tensor_bytes),
+    END,
+};
+
+static const field fields_bandwidth[] = {
+    REAL(o3_bandwidth, one_bytes_per_s), REAL(o3_bandwidth, half_bytes_per_s), REAL(o3_bandwidth, all_bytes_per_s),
+    REAL(o3_bandwidth, flops_per_s), INT64(o3_bandwidth, measured_unix_ms),
     END,
 };
 
@@ -206,6 +227,8 @@ const field fields_profile[] = {
     GROUP("process", fields_process),
     ARRAY("cgroups", o3_profile, cgroups, cgroup_count, fields_cgroup),
     ARRAY("pools", o3_profile, pools, pool_count, fields_pool),
+    ARRAY("gpus", o3_profile, gpus, gpu_count, fields_gpu),
+    PART(o3_profile, bandwidth, fields_bandwidth),
     TEXT(o3_profile, fingerprint),
     NOTES(o3_profile),
     END,

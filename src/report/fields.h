@@ -24,6 +24,7 @@ typedef enum field_type {
     FIELD_PEAKS,   /* o3_peaks: pool names are its members */
     FIELD_NOTES,   /* o3_notes as an array of texts */
     FIELD_PRESETS, /* of o3_result: preset names are its members */
+    FIELD_VENDOR,  /* o3_gpu_vendor by name */
     FIELD_SCHEMA,
     FIELD_PROFILE, /* a place that the caller fills */
 } field_type;
@@ -34,12 +35,13 @@ typedef struct field {
     bool required;
     size_t offset, size; /* size of the text or of an array's element */
     size_t count;        /* offset of an array's int counter */
+    size_t most;         /* elements an array has room for */
     const struct field *part;
 } field;
 
 /* Tables end with name NULL. */
 extern const field fields_result[], fields_preset[], fields_trial[], fields_profile[];
-
+extern const char *const fields_vendors[]; /* by o3_gpu_vendor; ends with NULL */
 
 json_t *fields_write(const field *table, const void *base);
 /* Always a string: bytes that are no UTF-8 (a text cut within a character) are replaced. */

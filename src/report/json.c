@@ -115,6 +115,8 @@ static json_t *write_small(const field *row, const char *at)
         return json_string(o3_outcome_name((o3_outcome)i32));
     case FIELD_KIND:
         return json_string(o3_sample_kind_name((o3_sample_kind)i32));
+    case FIELD_VENDOR:
+        return json_string(fields_vendors[i32]);
     default:
         return json_sprintf("%" PRIu64, (uint64_t)i64);
     }
@@ -180,6 +182,11 @@ json_t *o3_profile_to_json(const o3_profile *profile)
     json_object_set_new(json_object_get(json, "cpu"), "isa", split(profile->isa, " "));
     json_object_set_new(json_object_get(json, "process"), "env",
                         profile->engine_env_known ? split(profile->engine_env, "\n") : json_null());
+    for (int i = 0; i < profile->gpu_count; i++) {
+        int64_t total = profile->pools[profile->gpus[i].pool].total_bytes;
+        json_object_set_new(json_array_get(json_object_get(json, "gpus"), (size_t)i), "memory_bytes",
+                            integer_or_null(total, total < 0));
+    }
     return json;
 }
 

@@ -53,6 +53,25 @@ static void add_memory(o3_buf *buf, bool colour, const o3_profile *p)
     add_line(buf, colour, "Memory", line);
 }
 
+static void add_bandwidth(o3_buf *buf, bool colour, const o3_profile *p)
+{
+    const o3_bandwidth *b = &p->bandwidth;
+    char all[32], line[256];
+    if (!p->engine_local)
+        return;
+    if (isnan(b->all_bytes_per_s)) {
+        add_line(buf, colour, "Reading", "not measured; o3 hardware --measure does it in a second");
+        return;
+    }
+    char half[32] = "";
+    if (b->half_bytes_per_s > b->one_bytes_per_s || b->half_bytes_per_s < b->one_bytes_per_s)
+        O3_FORMAT(half, ", %.1f by half", b->half_bytes_per_s / 1e9);
+    number(all, sizeof(all), p->usable_cpus);
+    O3_FORMAT(line, "measured: %.1f GB/s by one core%s, %.1f by all %s · %.0f GFLOP/s", b->one_bytes_per_s / 1e9, half,
+              b->all_bytes_per_s / 1e9, all, b->flops_per_s / 1e9);
+    add_line(buf, colour, "Reading", line);
+}
+
 static void add_pools(o3_buf *buf, bool colour, const o3_profile *p)
 {
     char total[32], used[32], safe[32], limit[32] = "", line[512];
@@ -103,6 +122,7 @@ char *o3_profile_summary(const o3_profile *profile, bool colour)
     add_line(&buf, colour, "Machine", line);
     add_cpu(&buf, colour, profile);
     add_memory(&buf, colour, profile);
+    add_bandwidth(&buf, colour, profile);
     add_pools(&buf, colour, profile);
     add_engine(&buf, colour, profile);
     for (int i = 0; i < profile->notes.count; i++)

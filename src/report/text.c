@@ -77,6 +77,72 @@ void text_block(o3_buf *buf, bool colour, const char *label, const char *text)
     text_wrap(buf, text_width(label) + 2, 2, text);
 }
 
+#define GRID_GAP 2
+#define GRID_FIRST_MIN 12
+
+/* Widths of the columns that have something to show, 0 of the others. */
+static void grid_widths(int columns, const char *const *heads, int rows, text_cell *cells, int *ret_widths)
+{
+    int total = -GRID_GAP;
+    for (int c = 0; c < columns; c++) {
+        int widest = 0;
+        for (int r = 0; r < rows; r++) {
+            int width = text_width(cells[r * columns + c]);
+            widest = width > widest ? width : widest;
+        }
+        int head = text_width(heads[c]);
+        ret_widths[c] = !widest ? 0 : widest > head ? widest : head;
+        total += ret_widths[c] ? ret_widths[c] + GRID_GAP : 0;
+    }
+    int over = total - TEXT_WIDTH, spare = ret_widths[0] - GRID_FIRST_MIN;
+    if (over > 0 && spare > 0)
+        ret_widths[0] -= over < spare ? over : spare;
+}
+
+/* The text, or what fits of it with "…" at its end. */
+static void grid_first(o3_buf *buf, bool colour, const char *style, const char *text, int width)
+{
+    char cut[sizeof(text_cell) + 8];
+    size_t len = 0;
+    int shown = 0;
+    bool whole = text_width(text) <= width;
+    for (; text[len] && (whole || shown < width - 1 || (text[len] & 0xc0) == 0x80); len++)
+        shown += (text[len] & 0xc0) != 0x80 ? 1 : 0;
+    O3_FORMAT(cut, "%.*s%s", (int)len, text, whole ? "" : "…");
+    text_styled(buf, colour, style, cut);
+    o3_buf_printf(buf, "%*s", width - text_width(cut), "");
+}
+
+static void grid_row(o3_buf *buf, bool colour, const char *style, int columns, const int *widths,
+                     const char *const *texts)
+{
+    while (columns > 1 && !*texts[columns - 1])
+        columns--; /* no blanks at the end of a line */
+    grid_first(buf, colour, style, texts[0], widths[0]);
+    for (int c = 1; c < columns; c++) {
+        if (!widths[c])
+            continue;
+        o3_buf_printf(buf, "%*s", GRID_GAP + widths[c] - text_width(texts[c]), "");
+        text_styled(buf, colour, style, texts[c]);
+    }
+    o3_buf_str(buf, "\n");
+}
+
+void text_grid(o3_buf *buf, bool colour, int columns, const char *const *heads, int rows, text_cell *cells)
+{
+    int widths[TEXT_COLUMNS_MAX];
+    if (!rows)
+        return;
+    grid_widths(columns, heads, rows, cells, widths);
+    grid_row(buf, colour, TEXT_DIM, columns, widths, heads);
+    for (int r = 0; r < rows; r++) {
+        const char *texts[TEXT_COLUMNS_MAX];
+        for (int c = 0; c < columns; c++)
+            texts[c] = cells[r * columns + c];
+        grid_row(buf, colour, "", columns, widths, texts);
+    }
+}
+
 void text_tokens(char *dst, size_t dst_size, int64_t tokens)
 {
     char digits[32], out[48];

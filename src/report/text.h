@@ -23,6 +23,12 @@ void text_wrap(o3_buf *buf, int used, int indent, const char *text);
 /* "Label: words", wrapped below the words. */
 void text_block(o3_buf *buf, bool colour, const char *label, const char *text);
 
+/* A table: heads, then rows of `columns` cells. The first column is left-aligned and is cut where the whole would pass
+ * TEXT_WIDTH; the others are aligned right; a column whose cells are all empty is left out. */
+#define TEXT_COLUMNS_MAX 12
+typedef char text_cell[80];
+void text_grid(o3_buf *buf, bool colour, int columns, const char *const *heads, int rows, text_cell *cells);
+
 void text_tokens(char *dst, size_t dst_size, int64_t tokens);        /* "29,952"; "unknown" below 0 */
 void text_short_ms(char *dst, size_t dst_size, double ms);           /* "36 s", "4.2 s", "850 ms", "2:05" */
 void text_rate(char *dst, size_t dst_size, const o3_measure *rate);  /* "38.4 ± 1.1", "80..160", "-" */

@@ -1,67 +1,86 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "base/base.h"
-#include "search/search.h"
-
-/* Once something is proven, less than this share more of window does not pay for another fill. */
-#define WORTH_MOVING 0.03
-#define FILLS_MAX 2 /* the second proof is the third full fill */
-
-static int64_t grid(int64_t tokens)
-{
-    return tokens / O3_CTX_GRID * O3_CTX_GRID;
-}
-
-static int64_t predicted(const search_ceiling *s, int *ret_limiting)
-{
-    return o3_predict_ceiling(s->profile, s->model, &s->setting, false, &s->calibration, ret_limiting);
-}
+/* The bookkeeping that all strategies share: what loaded, was filled, failed; and how the search is told about it. */
+#include "search_impl.h"
 
 void search_ceiling_init(search_ceiling *s, const o3_profile *profile, const o3_model *model,
                          const o3_setting *setting, int max_iterations, const o3_calibration *calibration)
 {
-    *s = (search_ceiling){.profile = profile, .model = model, .setting = *setting, .calibration = *calibration,
-                          .trained = grid(model->trained_tokens > 0 ? model->trained_tokens : 131072),
-                          .max_iterations = max_iterations, .failed_kind = O3_STEP_TRAINED};
-    s->failed = s->trained + O3_CTX_GRID;
+    search_options options = {.max_iterations = max_iterations};
+    search_ceiling_start(s, &search_predictive, profile, model, setting, &options, calibration);
 }
 
-/* Largest context that is still possible. */
-static int64_t top(const search_ceiling *s)
+/* A failure of an earlier run bounds this one from the start. */
+static void heed(search_ceiling *s)
 {
-    int64_t safe = predicted(s, NULL);
-    return safe < s->failed ? safe : s->failed - O3_CTX_GRID;
+    int64_t low = 0, high = s->trained / O3_CTX_GRID;
+    o3_setting at = o3_setting_at(&s->setting, high * O3_CTX_GRID);
+    const search_failure *f = search_failures_find(&s->failures, s->profile, s->model, &at);
+    if (!f)
+        return;
+    while (high - low > 1) { /* low does not fail (0 asks for nothing), high does */
+        int64_t middle = (low + high) / 2;
+        at = o3_setting_at(&s->setting, middle * O3_CTX_GRID);
+        const search_failure *lower = search_failures_find(&s->failures, s->profile, s->model, &at);
+        f = lower ? lower : f;
+        *(lower ? &high : &low) = middle;
+    }
+    s->failed = high * O3_CTX_GRID;
+    s->failed_kind = O3_STEP_MEASURED;
+    s->hole_tried = true;
+    O3_COPY(s->failed_reason, f->reason);
+}
+
+void search_ceiling_start(search_ceiling *s, const search_strategy *strategy, const o3_profile *profile,
+                          const o3_model *model, const o3_setting *setting, const search_options *options,
+                          const o3_calibration *calibration)
+{
+    *s = (search_ceiling){.strategy = strategy, .profile = profile, .model = model, .setting = *setting,
+                          .calibration = *calibration, .options = *options, .failed_kind = O3_STEP_TRAINED,
+                          .trained = search_grid(model->trained_tokens > 0 ? model->trained_tokens : 131072),
+                          .max_iterations = options->max_iterations, .load_bytes = -1, .untouched_ratio = NAN,
+                          .safe_cache = -1};
+    s->failed = s->trained + O3_CTX_GRID;
+    s->spill_expected = profile->gpu_count > 0 && search_spills(s, O3_CTX_GRID);
+    if (options->known) {
+        s->failures = *options->known;
+        heed(s);
+    }
+}
+
+/* The very point failed before, here or in an earlier run: one step less. */
+static int64_t beside_failures(const search_ceiling *s, int64_t num_ctx)
+{
+    for (int i = 0; i < s->failures.count; i++) {
+        const search_failure *f = &s->failures.items[i];
+        if (f->setting.knobs.num_ctx == num_ctx && f->setting.knobs.num_gpu == s->setting.knobs.num_gpu)
+            return beside_failures(s, num_ctx - O3_CTX_GRID);
+    }
+    return num_ctx;
 }
 
 int64_t search_ceiling_ask(search_ceiling *s)
 {
-    /* Where a fill failed although the load went well, loads say nothing any more: only fills halve what is left. */
-    int64_t low = s->loadable > s->proven && !s->fill_failed ? s->loadable : s->proven;
-    int64_t high = top(s), next = high;
-    bool measured = s->failed_kind == O3_STEP_MEASURED;
-    s->must_fill = s->fill_failed || s->iterations >= s->max_iterations || high <= low;
-    if (s->fills >= FILLS_MAX || (s->fill_failed && s->iterations >= s->max_iterations))
-        return s->asked = 0;
-    if (s->given > 0 && s->given <= high)
-        next = s->given;
-    else if (s->beyond > 0 && s->beyond <= high)
-        next = s->beyond; /* is it really the end? */
-    else if (s->must_fill && !s->fill_failed)
-        next = s->loadable < high ? s->loadable : high; /* not filled yet, if it is above what is proven */
-    else if (measured) /* the prediction was wrong: halve what is left, by loads alone where they can tell */
-        next = grid((low + high + O3_CTX_GRID) / 2);
-    if (!s->given)
-        s->beyond = 0;
-    s->given = 0;
-    if (next <= s->proven || (double)(next - s->proven) < WORTH_MOVING * (double)s->proven)
+    int64_t next = s->asked;
+    if (s->placement == SEARCH_PLACE_NEXT)
+        s->placement = SEARCH_PLACE_ASKED;
+    else
+        next = beside_failures(s, s->strategy->ask(s));
+    if (next <= 0)
         return s->asked = 0;
     s->iterations++;
     return s->asked = next;
 }
 
-static void fail(search_ceiling *s, int64_t num_ctx, const char *reason)
+static void fail(search_ceiling *s, o3_outcome outcome, const char *reason)
 {
-    if (num_ctx < s->failed) {
-        s->failed = num_ctx;
+    o3_trial trial = {.asked = s->setting.knobs, .outcome = outcome};
+    trial.asked.num_ctx = (int32_t)s->asked;
+    O3_COPY(trial.reason, reason);
+    search_failures_learn(&s->failures, s->profile, s->model, &s->setting, &trial, false);
+    s->surprised = true;
+    s->last_failure = outcome;
+    if (s->asked < s->failed) {
+        s->failed = s->asked;
         s->failed_kind = O3_STEP_MEASURED;
         O3_COPY(s->failed_reason, reason);
     }
@@ -69,61 +88,84 @@ static void fail(search_ceiling *s, int64_t num_ctx, const char *reason)
         s->loadable = s->proven;
 }
 
-/* The formula's slope is exact while num_batch is pinned, so one measured size fixes the offset. */
-static void calibrate(search_ceiling *s, int64_t runner_bytes, bool compute_touched)
+/* The server put layers elsewhere although all should fit: asking for all of them is another point. */
+static bool try_placement(search_ceiling *s, o3_outcome outcome)
 {
-    o3_estimate e;
-    if (runner_bytes <= 0)
-        return;
-    o3_setting at = o3_setting_at(&s->setting, s->asked);
-    o3_calibration none = O3_CALIBRATION_NONE;
-    o3_predict(&e, s->profile, s->model, &at, &none);
-    double formula = e.weights_bytes.mid + e.kv_bytes.mid + e.state_bytes.mid + e.output_bytes.mid + e.compute_bytes.mid;
-    /* After a load the compute buffer is reserved but not yet written; it will be by the first full batch. */
-    double measured = (double)runner_bytes + (compute_touched ? 0 : e.compute_bytes.high);
-    double offset = measured - formula;
-    s->calibration.offset_bytes = offset;
-    s->calibration.loads++;
+    if (s->placement == SEARCH_PLACE_ASKED) { /* that failed as well: as it was given */
+        s->placement = SEARCH_PLACE_FAILED;
+        s->setting.knobs.num_gpu = O3_UNSET;
+        s->safe_cache = -1;
+        return false;
+    }
+    if (outcome != O3_OUTCOME_SPILLED || !s->options.move_placement || s->placement != SEARCH_PLACE_GIVEN ||
+        s->profile->gpu_count == 0 ||
+        s->setting.knobs.num_gpu != O3_UNSET || s->model->layers <= 0)
+        return false;
+    s->placement = SEARCH_PLACE_NEXT;
+    s->setting.knobs.num_gpu = s->model->layers + 1;
+    s->safe_cache = -1;
+    return true;
+}
+
+/* What failed below was a hole: only what failed above still bounds. */
+static void bound_above(search_ceiling *s)
+{
+    s->failed = s->trained + O3_CTX_GRID;
+    s->failed_kind = O3_STEP_TRAINED;
+    for (int i = 0; i < s->failures.count; i++) {
+        const search_failure *f = &s->failures.items[i];
+        if (f->setting.knobs.num_ctx <= s->asked || f->setting.knobs.num_ctx >= s->failed)
+            continue;
+        s->failed = f->setting.knobs.num_ctx;
+        s->failed_kind = O3_STEP_MEASURED;
+        O3_COPY(s->failed_reason, f->reason);
+    }
+    s->surprised = s->failed_kind == O3_STEP_MEASURED;
 }
 
 bool search_ceiling_loaded(search_ceiling *s, o3_outcome outcome, const char *reason, int64_t given,
                            int64_t runner_bytes)
 {
+    if (outcome == O3_OUTCOME_SPILLED && s->spill_expected)
+        outcome = O3_OUTCOME_OK;
     if (outcome == O3_OUTCOME_CLAMPED && given > s->loadable && given < s->asked) {
-        s->given = grid(given);
+        s->given = search_grid(given);
         s->beyond = s->given + O3_CTX_GRID;
     }
+    s->load_bytes = -1;
     if (outcome != O3_OUTCOME_OK) {
-        fail(s, s->asked, reason);
+        if (!try_placement(s, outcome))
+            fail(s, outcome, reason);
         return false;
     }
+    if (s->placement == SEARCH_PLACE_ASKED)
+        s->placement = SEARCH_PLACE_WORKS;
+    if (s->asked > s->failed)
+        bound_above(s);
     if (s->asked > s->allocated)
         s->allocated = s->asked;
     if (s->asked > s->loadable)
         s->loadable = s->asked;
-    calibrate(s, runner_bytes, false);
-    int64_t high = top(s);
-    if (s->asked > high)
+    search_size_tell(s, runner_bytes, false);
+    if (s->asked > search_top(s))
         return false;
-    /* Where prediction is the bound, a little more is noise of the reading; where a failure is, the grid is exact. */
-    bool predicted_bound = high < s->failed - O3_CTX_GRID;
-    double more = (double)(high - s->asked);
-    return s->must_fill || more <= (predicted_bound ? WORTH_MOVING * (double)s->asked : 0);
+    return s->must_fill || s->strategy->enough(s);
 }
 
 void search_ceiling_filled(search_ceiling *s, o3_outcome outcome, const char *reason, int64_t runner_bytes)
 {
     if (outcome != O3_OUTCOME_OK) {
         s->fill_failed = true;
+        s->failed_fills++;
         if (s->proven >= s->asked) /* a later proof at the same size failed */
             s->proven = 0;
-        fail(s, s->asked, reason);
+        fail(s, outcome, reason);
         return;
     }
     s->fills++; /* one that broke off was no full fill */
     if (s->asked > s->proven)
         s->proven = s->asked;
-    calibrate(s, runner_bytes, true);
+    search_size_tell(s, runner_bytes, true);
 }
 
 void search_ceiling_budget(search_ceiling *s, int64_t affordable, const char *reason)
@@ -131,6 +173,7 @@ void search_ceiling_budget(search_ceiling *s, int64_t affordable, const char *re
     s->iterations--; /* nothing was loaded */
     s->failed = affordable + O3_CTX_GRID;
     s->failed_kind = O3_STEP_BUDGET;
+    s->hole_tried = true;
     if (s->loadable >= s->failed)
         s->loadable = s->proven;
     O3_COPY(s->failed_reason, reason);
@@ -142,7 +185,8 @@ static void say_predicted(const search_ceiling *s, int64_t num_ctx, int limiting
     char over[32], safe[32];
     o3_estimate e;
     o3_setting at = o3_setting_at(&s->setting, num_ctx);
-    o3_predict(&e, s->profile, s->model, &at, &s->calibration);
+    o3_calibration c = search_calibration_at(s, num_ctx);
+    o3_predict(&e, s->profile, s->model, &at, &c);
     o3_fmt_bytes(over, sizeof(over), e.total_bytes.high - (double)o3_pool_room(s->profile, limiting, false));
     o3_fmt_bytes(safe, sizeof(safe), (double)s->profile->pools[limiting].safe_bytes);
     ret->next_kind = O3_STEP_PREDICTED;
@@ -152,8 +196,8 @@ static void say_predicted(const search_ceiling *s, int64_t num_ctx, int limiting
 
 void search_ceiling_result(const search_ceiling *s, o3_ceiling *ret_ceiling)
 {
-    int limiting;
-    int64_t safe = predicted(s, &limiting);
+    int limiting = s->limiting_cache;
+    int64_t safe = s->safe_cache >= 0 ? s->safe_cache : search_safe_with(s, &limiting);
     ret_ceiling->proven_tokens = s->proven;
     ret_ceiling->allocated_tokens = s->allocated;
     ret_ceiling->trained_tokens = s->model->trained_tokens;
@@ -162,7 +206,8 @@ void search_ceiling_result(const search_ceiling *s, o3_ceiling *ret_ceiling)
     ret_ceiling->next_kind = O3_STEP_NONE;
     if (s->proven >= s->trained) {
         ret_ceiling->next_kind = O3_STEP_TRAINED;
-        O3_FORMAT(ret_ceiling->next_reason, "the model was trained for %lld tokens", (long long)s->model->trained_tokens);
+        O3_FORMAT(ret_ceiling->next_reason, "the model was trained for %lld tokens",
+                  (long long)s->model->trained_tokens);
     } else if (ret_ceiling->next_num_ctx > safe && limiting >= 0) {
         say_predicted(s, ret_ceiling->next_num_ctx, limiting, ret_ceiling);
     } else if (s->failed_kind != O3_STEP_TRAINED) {

@@ -5,6 +5,7 @@
 #define FRACTION_STEPS 500  /* the continued fraction needs O(sqrt(df)): 1e4 degrees of freedom take about 70 */
 #define NEWTON_STEPS 100
 #define DF_NORMAL 1e4       /* from here the expansion of t about z is exact to 1e-15 */
+#define DF_FRACTION 1e5     /* the tail needs it with half of these steps still to spare */
 
 /* Start: Abramowitz & Stegun 26.2.23 (error < 4.5e-4). Halley's method with libm's erfc brings it to the precision of
  * double. Works on the upper tail, where 1 - p would lose digits, and with erf near the centre, where erfc would. */
@@ -140,4 +141,30 @@ double stats_t_quantile(double p, double df)
         return 0;
     double t = df >= DF_NORMAL ? t_expansion(normal_upper(q), df) : t_upper(q, df);
     return p < 0.5 ? -t : t;
+}
+
+double stats_t_tail(double t, double df)
+{
+    if (isnan(t) || isnan(df) || df <= 0)
+        return NAN;
+    if (isinf(t))
+        return t > 0 ? 0 : 1;
+    /* Far beyond any sample size the fraction grows long: there t is the normal, moved by Abramowitz & Stegun 26.7.8 */
+    double upper = df <= DF_FRACTION ? t_tail(fabs(t), df)
+                                     : stats_normal_tail(fabs(t) * (1 - 1 / (4 * df)) / sqrt(1 + t * t / (2 * df)));
+    return t >= 0 ? upper : 1 - upper;
+}
+
+double stats_normal_tail(double z)
+{
+    return erfc(z / sqrt(2)) / 2;
+}
+
+double stats_binomial_cdf(int k, int n, double p)
+{
+    if (n < 0 || isnan(p) || p < 0 || p > 1)
+        return NAN;
+    if (k < 0 || k >= n)
+        return k < 0 ? 0 : 1;
+    return beta_regularised(n - k, k + 1.0, 1 - p, p);
 }

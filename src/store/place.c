@@ -91,7 +91,7 @@ int store_lock(const char *path)
     while (flock(fd, LOCK_EX | LOCK_NB)) {
         if ((errno != EWOULDBLOCK && errno != EINTR) || o3_now_ns() > give_up_ns)
             return -1;
-        o3_clock_real.sleep_ns(o3_clock_real.ctx, LOCK_STEP_NS);
+        o3_sleep_ns(LOCK_STEP_NS);
     }
     return o3_take_fd(&fd);
 }

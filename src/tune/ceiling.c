@@ -2,17 +2,19 @@
 /* The ceiling: the search says where, a ladder fill says whether. */
 #include "tune_impl.h"
 
-#define AFFORDABLE 0.7 /* share of the time left that one fill may take */
-
-/* A quarter, half, three quarters, the whole of the window; samples where rows are compared. */
-static visit_plan ladder(const session *s, search_ceiling *search, int64_t num_ctx)
+/* A quarter, half, three quarters, the whole of the window; samples where rows are compared. The first rung is at least
+ * a whole batch, or the compute buffer would never be written to its end and the proof would miss those bytes. */
+visit_plan ceiling_ladder(const session *s, o3_knobs knobs, int64_t num_ctx)
 {
-    visit_plan plan = {.purpose = "proof-1", .knobs = search->setting.knobs, .fill = true, .search = search};
+    visit_plan plan = {.purpose = "proof-1", .knobs = knobs, .fill = true};
+    const struct { int64_t depth; int decodes; } rungs[] = {
+        {presets_equal_depth(num_ctx), s->samples}, {num_ctx / 4, 3}, {num_ctx / 2, s->samples + TUNE_SPARE},
+        {num_ctx * 3 / 4, 3},
+    };
     plan.knobs.num_ctx = (int32_t)num_ctx;
-    visit_add_rung(&plan, presets_equal_depth(num_ctx), s->samples);
-    visit_add_rung(&plan, num_ctx / 4, 3);
-    visit_add_rung(&plan, num_ctx / 2, s->samples + TUNE_SPARE);
-    visit_add_rung(&plan, num_ctx * 3 / 4, 3);
+    for (int i = 0; i < O3_COUNT(rungs); i++)
+        if (rungs[i].depth >= TUNE_BATCH)
+            visit_add_rung(&plan, rungs[i].depth, rungs[i].decodes);
     visit_add_rung(&plan, num_ctx - PROBE_DECODE_TOKENS, s->samples);
     return plan;
 }
@@ -23,7 +25,7 @@ static int64_t affordable(const session *s, int64_t num_ctx)
     int64_t low = 0, high = num_ctx / O3_CTX_GRID - 1;
     while (low < high) {
         int64_t middle = (low + high + 1) / 2;
-        if (cost_fill_s(s, middle * O3_CTX_GRID) <= AFFORDABLE * tune_left_s(s))
+        if (cost_fill_least_s(s, middle * O3_CTX_GRID) <= TUNE_AFFORDABLE * tune_left_s(s))
             low = middle;
         else
             high = middle - 1;
@@ -47,17 +49,18 @@ static o3_status iterate(session *s, search_ceiling *search, bool *ret_done, o3_
     *ret_done = num_ctx == 0;
     if (*ret_done)
         return O3_OK;
-    if (cost_fill_s(s, num_ctx) > AFFORDABLE * tune_left_s(s)) {
+    if (cost_fill_least_s(s, num_ctx) > TUNE_AFFORDABLE * tune_left_s(s)) {
         char left[32], cost[32], reason[O3_TEXT_MAX];
         o3_fmt_duration(left, sizeof(left), tune_left_s(s));
-        o3_fmt_duration(cost, sizeof(cost), cost_fill_s(s, num_ctx));
+        o3_fmt_duration(cost, sizeof(cost), cost_fill_least_s(s, num_ctx));
         O3_FORMAT(reason, "not tried: filling %lld tokens would take about %s, %s of the budget are left",
                   (long long)num_ctx, cost, left);
         search_ceiling_budget(search, affordable(s, num_ctx), reason);
         s->partial = true;
         return O3_OK;
     }
-    visit_plan plan = ladder(s, search, num_ctx);
+    visit_plan plan = ceiling_ladder(s, search->setting.knobs, num_ctx);
+    plan.search = search;
     s->expected_s = tune_elapsed_s(s) + cost_visit_s(s, &plan) + presets_rest_s(s, 0);
     tune_say(s, O3_EVENT_PROGRESS, "Ceiling: filling %lld tokens", (long long)num_ctx);
     o3_status status = visit_run(s, &plan, &trial, err);
@@ -77,7 +80,7 @@ static o3_status iterate(session *s, search_ceiling *search, bool *ret_done, o3_
     else if (trial->outcome == O3_OUTCOME_CANCELLED) /* the budget; what the ladder reached is known to fit it */
         search_ceiling_budget(search, affordable(s, num_ctx), trial->reason);
     else if (trial->sample_count)
-        search_ceiling_filled(search, trial->outcome, trial->reason, visit_runner_bytes(trial));
+        search_ceiling_filled(search, trial->outcome, trial->reason, visit_runner_bytes(s, trial));
     if (trial->outcome == O3_OUTCOME_OK)
         s->result->ceiling.filled_tokens = trial->depth_tokens;
     return O3_OK;
@@ -134,7 +137,7 @@ static o3_status prove_again(session *s, search_ceiling *search, bool *ret_again
     /* The fill comes first in the visit: what fails behind it is not the window's fault. */
     if (!visit_filled(trial, c->proven_tokens)) {
         search_ceiling_filled(search, trial->outcome == O3_OUTCOME_OK ? O3_OUTCOME_TRUNCATED : trial->outcome,
-                              trial->reason, visit_runner_bytes(trial));
+                              trial->reason, visit_runner_bytes(s, trial));
         *ret_again = true;
         return O3_OK;
     }
@@ -150,13 +153,21 @@ o3_status stage_ceiling(session *s, o3_err *err)
 {
     search_ceiling search;
     tune_say(s, O3_EVENT_STAGE, "Ceiling");
-    search_ceiling_init(&search, s->profile, s->model, &s->setting,
-                        (int)s->config->search_strategy.max_binary_iterations, &s->calibration);
+    search_options options = search_options_of(s->config, s->request->seed);
+    search_ceiling_start(&search, search_strategy_find(s->config->search_strategy.context_discovery), s->profile, s->model,
+                         &s->setting, &options, &s->calibration);
+    s->spill_expected = search.spill_expected;
+    if (s->spill_expected)
+        o3_note(&s->result->notes, "part of the model lies outside the devices at every window: they cannot take all of it");
     for (bool again = true; again;) {
         bool done = false;
         o3_status status = O3_OK;
-        while (!status && !done)
+        while (!status && !done) {
+            int64_t asked = search.asked;
+            int visits = s->visits;
             status = iterate(s, &search, &done, err);
+            done = done || (search.asked == asked && s->visits == visits); /* nothing new came of asking again */
+        }
         take_result(s, &search);
         s->calibration.offset_bytes = search.calibration.offset_bytes;
         s->calibration.loads = search.calibration.loads;

@@ -4,12 +4,28 @@
 
 #define LOAD_S 0.5 /* of a page-cached small model; the fills dwarf it */
 
-static o3_estimate estimate_at(const session *s, int64_t tokens)
+/* Rates by prediction at a full window of `tokens`. The same few are asked for again and again, and a prediction is not
+ * cheap, so they are kept as long as the calibration stands. */
+static rate_entry rates_at(const session *s, int64_t tokens)
 {
+    rate_memo *memo = s->rates;
     o3_estimate e;
     o3_setting at = o3_setting_at(&s->setting, tokens);
+    if (memo && memcmp(&memo->calibration, &s->calibration, sizeof(memo->calibration)))
+        *memo = (rate_memo){.calibration = s->calibration};
+    for (int i = 0; memo && i < memo->count && i < TUNE_RATES_MAX; i++)
+        if (memo->items[i].tokens == tokens)
+            return memo->items[i];
     o3_predict(&e, s->profile, s->model, &at, &s->calibration);
-    return e;
+    rate_entry entry = {tokens, e.prefill_per_s.mid, e.prefill_per_s.high, e.decode_full_per_s.mid};
+    if (memo)
+        memo->items[memo->count++ % TUNE_RATES_MAX] = entry;
+    return entry;
+}
+
+static double prior_fill_s(const session *s, int64_t tokens)
+{
+    return (double)tokens / rates_at(s, tokens).prefill_per_s;
 }
 
 double cost_fill_s(const session *s, int64_t tokens)
@@ -17,22 +33,27 @@ double cost_fill_s(const session *s, int64_t tokens)
     const curve *c = &s->curve;
     if (tokens <= 0)
         return 0;
-    double prior = (double)tokens / estimate_at(s, tokens).prefill_per_s.mid;
     if (c->count == 0)
-        return prior;
+        return prior_fill_s(s, tokens);
     double deepest = c->depth[c->count - 1];
     if ((double)tokens <= deepest)
         return (double)tokens < c->depth[0] ? c->fill_s[0] * (double)tokens / c->depth[0]
                                             : stats_interpolate(c->depth, c->fill_s, c->count, (double)tokens);
     /* Beyond what was seen: the prediction's shape, scaled to the deepest measurement. */
-    return prior * c->fill_s[c->count - 1] / (deepest / estimate_at(s, (int64_t)deepest).prefill_per_s.mid);
+    return prior_fill_s(s, tokens) * c->fill_s[c->count - 1] / prior_fill_s(s, (int64_t)deepest);
+}
+
+double cost_fill_least_s(const session *s, int64_t tokens)
+{
+    return s->curve.count || tokens <= 0 ? cost_fill_s(s, tokens)
+                                         : (double)tokens / rates_at(s, tokens).prefill_best_per_s;
 }
 
 double cost_decode_s(const session *s, int64_t depth_tokens, int samples)
 {
     double rate = s->curve.count ? stats_interpolate(s->curve.depth, s->curve.decode_per_s, s->curve.count,
                                                      (double)depth_tokens)
-                                 : estimate_at(s, depth_tokens).decode_full_per_s.mid;
+                                 : rates_at(s, depth_tokens).decode_per_s;
     return samples * PROBE_DECODE_TOKENS / rate;
 }
 
@@ -113,11 +134,6 @@ void cost_learn(session *s, const o3_trial *trial)
     if (!s->curve.count)
         return;
     double depth = s->curve.depth[s->curve.count - 1];
-    s->calibration.prefill_ratio = s->calibration.decode_ratio = 1;
-    o3_estimate e = estimate_at(s, (int64_t)depth);
-    s->calibration.prefill_ratio = e.prefill_per_s.mid * s->curve.fill_s[s->curve.count - 1] / depth;
-    s->calibration.decode_ratio = e.decode_full_per_s.mid / s->curve.decode_per_s[s->curve.count - 1];
-    s->calibration.rates++;
     s->probe.prefill_per_s = 0.5 * depth / s->curve.fill_s[s->curve.count - 1];
     s->probe.decode_per_s = 0.3 * s->curve.decode_per_s[s->curve.count - 1];
 }

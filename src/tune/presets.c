@@ -288,14 +288,9 @@ static int trials_for(const session *s, const o3_preset *row, const o3_trial *vi
     return count;
 }
 
-/* What a request without num_ctx gets: the server's own setting, else 4096 on machines without much VRAM. */
 static int64_t default_window(const session *s)
 {
-    const char *set = strstr(s->profile->engine_env, "OLLAMA_CONTEXT_LENGTH=");
-    int64_t window = set ? strtoll(set + strlen("OLLAMA_CONTEXT_LENGTH="), NULL, 10) : 0;
-    if (window <= 0)
-        window = 4096;
-    return s->model->trained_tokens > 0 && s->model->trained_tokens < window ? s->model->trained_tokens : window;
+    return o3_default_window(s->profile, s->model, s->caps.version);
 }
 
 static visit_plan baseline_plan(const session *s)

@@ -12,8 +12,14 @@ static o3_status read_profile(session *s, o3_err *err)
 {
     o3_engine *engine = s->world->engine;
     bool local = o3_engine_is_local(engine);
-    s->server_pid = local ? o3_process_listening(s->world->root, o3_engine_port(engine)) : -1;
-    o3_status status = o3_profile_read(s->profile, s->world->root, s->config, s->server_pid, local, err);
+    o3_status status = O3_OK;
+    if (s->world->profile) {
+        *s->profile = *s->world->profile;
+    } else {
+        s->server_pid = local ? o3_process_listening(s->world->root, o3_engine_port(engine)) : -1;
+        status = o3_profile_read(s->profile, s->world->root, s->config, s->server_pid, local, err);
+        status = status ? status : look_bandwidth(s->world, s->profile, err);
+    }
     if (status)
         return status;
     o3_setting_of(&s->setting, s->caps.version, s->profile->engine_env, &s->result->notes);
@@ -45,44 +51,41 @@ static void on_pull(void *ctx, const char *status, int64_t done_bytes, int64_t t
 }
 
 /* A missing model is fetched when the user said so or says so now. */
-static o3_status show(session *s, json_t **ret_show, o3_err *err)
+static o3_status pull_missing(session *s, o3_status missing, o3_err *err)
 {
     const char *name = s->request->model;
-    o3_status status = o3_engine_show(s->world->engine, name, ret_show, err);
-    if (status != O3_E_NOT_FOUND)
-        return status;
     char question[O3_TEXT_MAX];
     O3_FORMAT(question, "%s is not on this server. Pull it now? Its size is not known before, so neither is whether it "
               "will fit", name);
     if (!s->request->pull && !(s->world->confirm && s->world->confirm(s->world->ctx, question)))
-        return status;
+        return missing;
     o3_note(&s->result->notes, "no memory verdict before the pull: the size of a model that is not here is not known");
-    status = o3_engine_pull(s->world->engine, name, s->world->cancel, on_pull, s, err);
-    return status ? status : o3_engine_show(s->world->engine, name, ret_show, err);
+    return o3_engine_pull(s->world->engine, name, s->world->cancel, on_pull, s, err);
 }
 
-static const o3_engine_model *entry_of(const o3_engine_models *models, const char *name)
+static o3_status read_model(session *s, o3_err *err)
 {
-    char latest[O3_NAME_MAX + 8];
-    O3_FORMAT(latest, "%s:latest", name);
-    for (int i = 0; i < models->count; i++)
-        if (!strcmp(models->items[i].name, name) || !strcmp(models->items[i].name, latest))
-            return &models->items[i];
-    return NULL;
+    if (s->world->model) {
+        *s->model = *s->world->model;
+        return O3_OK;
+    }
+    o3_auto(free) o3_engine_models *models = o3_alloc(1, sizeof(*models));
+    o3_world fresh = *s->world;
+    fresh.store = NULL; /* asked for anew: the folder of the weights may have moved, which no digest tells */
+    o3_status status = o3_engine_list(fresh.engine, models, err);
+    if (status)
+        return status;
+    const o3_engine_model *entry = o3_survey_model(models, s->request->model);
+    return o3_model_of(&fresh, s->request->model, entry, s->model, err);
 }
 
 o3_status stage_model(session *s, o3_err *err)
 {
-    json_t *json = NULL;
-    o3_status status = show(s, &json, err);
-    if (status)
-        return status;
-    o3_auto(free) o3_engine_models *models = o3_alloc(1, sizeof(*models));
-    status = o3_engine_list(s->world->engine, models, err);
-    const o3_engine_model *entry = status ? NULL : entry_of(models, s->request->model);
-    if (!status)
-        status = o3_model_parse(s->model, entry ? entry->name : s->request->model, json, entry, err);
-    json_decref(json);
+    o3_status status = read_model(s, err);
+    if (status == O3_E_NOT_FOUND) {
+        status = pull_missing(s, status, err);
+        status = status ? status : read_model(s, err);
+    }
     if (status)
         return status;
     if (s->model->parameters >= 0) { /* the classes' bounds are the configuration's */
@@ -199,6 +202,9 @@ o3_status stage_known(session *s, bool *ret_known, o3_err *err)
         status = take_stored(s, id, ret_known, err);
     if (status || *ret_known)
         return status;
+    status = truth_begin(s, state != O3_RUN_COMPLETE ? id : "", err);
+    if (status)
+        return status;
     if (id[0] && state != O3_RUN_COMPLETE) { /* broken off, a forced one too: goes on */
         O3_COPY(s->result->run_id, id);
         return O3_OK;
@@ -308,8 +314,9 @@ void stage_predict(session *s)
         return;
     o3_setting at = o3_setting_at(&s->setting, ceiling);
     o3_predict(&e, s->profile, s->model, &at, &s->calibration);
-    s->probe.prefill_per_s = e.prefill_per_s.low;
-    s->probe.decode_per_s = e.decode_full_per_s.low;
+    /* Deadlines: a machine may be slower than it was when it taught these rates. */
+    s->probe.prefill_per_s = fmin(e.prefill_per_s.low, 0.5 * e.prefill_per_s.mid);
+    s->probe.decode_per_s = fmin(e.decode_full_per_s.low, 0.3 * e.decode_full_per_s.mid);
     s->probe.cache_bytes_per_token = e.prompt_cache_bytes_per_token;
     presets_choose(s, ceiling);
     s->result->ceiling.trained_tokens = s->model->trained_tokens;

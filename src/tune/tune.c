@@ -56,6 +56,7 @@ static session *session_new(const o3_world *given, const o3_request *request, o3
     }
     s->profile = profile ? profile : o3_alloc(1, sizeof(*profile));
     s->model = o3_alloc(1, sizeof(*s->model));
+    s->rates = o3_alloc(1, sizeof(*s->rates));
     s->probe = (probe){.engine = world->engine, .caps = &s->caps, .model = s->model, .config = world->config,
                        .profile = s->profile, .cancel = s->own_world.cancel, .chars_per_token = 4.0, .on_sample = on_sample,
                        .on_wait = on_wait, .ctx = s, .last_decode_per_s = NAN, .server_pid = -1};
@@ -64,13 +65,14 @@ static session *session_new(const o3_world *given, const o3_request *request, o3
 
 static void session_free(session *s, bool own_profile)
 {
-    if (!s->blind) /* a sampler stuck in the kernel cannot be joined */
+    if (!s->blind && s->monitor != s->world->monitor) /* a sampler stuck in the kernel cannot be joined */
         monitor_stop(s->monitor);
     for (int i = 0; i < s->trial_count; i++)
         free(s->trials[i]);
     if (own_profile)
         free(s->profile);
     free(s->model);
+    free(s->rates);
     o3_cancel_free(s->own_cancel);
     free(s);
 }
@@ -88,7 +90,11 @@ static o3_status start_monitor(session *s, o3_err *err)
         .stale_s = 1.0,
         .max_temperature_c = c->hardware_monitoring.safety_thresholds.max_temperature_c,
     };
-    o3_status status = monitor_start(&s->monitor, s->profile, &options, s->world->cancel, err);
+    o3_status status = O3_OK;
+    if (s->world->monitor)
+        s->monitor = s->world->monitor;
+    else
+        status = monitor_start(&s->monitor, s->profile, &options, s->world->cancel, err);
     s->probe.monitor = s->monitor;
     if (!status)
         monitor_watch(s->monitor, s->server_pid, -1);
@@ -171,6 +177,8 @@ static o3_status run(session *s, o3_err *err)
     bool proven = s->result->ceiling.proven_tokens > 0;
     if (!status && !proven && !s->request->quick)
         status = nothing_proven(s, err);
+    if (!status)
+        status = truth_keep(s, err);
     s->result->complete = !status && proven && !s->partial;
     bool done = s->result->complete || (!status && s->request->quick);
     o3_status stored = store_end(s, done ? O3_RUN_COMPLETE : O3_RUN_PARTIAL, status ? NULL : err);
@@ -188,14 +196,4 @@ o3_status o3_optimize(const o3_world *world, const o3_request *request, o3_resul
         o3_note(&ret_result->notes, "stopped; %d trials kept; the same command goes on from there", s->trial_count);
     session_free(s, !ret_profile);
     return status;
-}
-
-o3_status o3_look(const o3_world *world, o3_profile *ret_profile, o3_engine_caps *ret_caps, o3_err *err)
-{
-    o3_status status = o3_engine_caps_read(world->engine, ret_caps, err);
-    if (status)
-        return status;
-    bool local = o3_engine_is_local(world->engine);
-    int pid = local ? o3_process_listening(world->root, o3_engine_port(world->engine)) : -1;
-    return o3_profile_read(ret_profile, world->root, world->config, pid, local, err);
 }

@@ -15,6 +15,7 @@
 #define TUNE_SPARE 1            /* sample more than asked for: one may go as an outlier, and enough must be left */
 #define TUNE_EQUAL_DEPTH 1024   /* tokens at which every row of a run is compared */
 #define TUNE_BUSY_STREAK 12     /* disturbed samples in a row: the machine is busy for good, waiting helps nobody */
+#define TUNE_AFFORDABLE 0.7     /* share of the time left that one fill may take */
 #define TUNE_TRIALS_MAX 96
 #define TUNE_CURVE_MAX 32
 
@@ -23,6 +24,14 @@ typedef struct curve { /* by depth, from the ceiling's ladder */
     double depth[TUNE_CURVE_MAX], decode_per_s[TUNE_CURVE_MAX];
     double fill_s[TUNE_CURVE_MAX]; /* engine time to evaluate a prompt of this depth */
 } curve;
+
+#define TUNE_RATES_MAX 64
+typedef struct rate_entry { int64_t tokens; double prefill_per_s, prefill_best_per_s, decode_per_s; } rate_entry;
+typedef struct rate_memo {
+    o3_calibration calibration; /* that they hold for */
+    int count;                  /* added so far; the oldest goes */
+    rate_entry items[TUNE_RATES_MAX];
+} rate_memo;
 
 typedef struct session {
     o3_world own_world;         /* the given one, without a store where none is wanted */
@@ -35,6 +44,7 @@ typedef struct session {
     o3_engine_caps caps;
     o3_model *model;
     o3_calibration calibration;
+    o3_calibration began_with;  /* what was known of this model here before the run */
     o3_monitor *monitor;
     probe probe;
     o3_engine_loads others;     /* what was loaded before us */
@@ -50,7 +60,10 @@ typedef struct session {
     bool blind;                 /* the sampler hangs */
     int busy_streak;            /* disturbed samples since the last quiet one */
     int reused;                 /* trials taken from the store */
+    bool spill_expected;        /* no window lies on the devices alone: a spill is no failure */
+    int visits;                 /* that were measured, not recalled */
     curve curve;
+    rate_memo *rates;           /* cost.c; may be NULL: nothing is kept */
     int trial_count;
     o3_trial *trials[TUNE_TRIALS_MAX]; /* finished ones of this run */
 } session;
@@ -77,14 +90,26 @@ typedef struct visit_plan {
 /* From this run's finished trials if it is there, else measured and stored. O3_OK even if the trial failed. */
 O3_NODISCARD o3_status visit_run(session *s, const visit_plan *plan, const o3_trial **ret_trial, o3_err *err);
 bool visit_known(session *s, const visit_plan *plan); /* measured before, successfully */
-int64_t visit_runner_bytes(const o3_trial *trial); /* peak of the runner's own memory; -1 unknown */
+/* Peak of the runner's own memory, over distinct memories; -1 unknown. */
+int64_t visit_runner_bytes(const session *s, const o3_trial *trial);
 
 /* cost.c */
 double cost_fill_s(const session *s, int64_t tokens);  /* expected, by curve, calibration or prior */
+double cost_fill_least_s(const session *s, int64_t tokens); /* the same at best: a prior alone rules nothing out */
 double cost_decode_s(const session *s, int64_t depth_tokens, int samples);
 double cost_visit_s(const session *s, const visit_plan *plan);
 void cost_learn(session *s, const o3_trial *trial);    /* curve and rates from a ladder */
 void cost_finish(session *s);                          /* totals and the lower bound into the result */
+
+/* look.c: what was measured on this machine earlier, into profile->bandwidth */
+O3_NODISCARD o3_status look_bandwidth(const o3_world *world, o3_profile *profile, o3_err *err);
+
+/* truth.c: predicted against measured into the store; what it teaches into s->calibration and the store. run_id: the run
+ * that goes on, "" for a new one. */
+O3_NODISCARD o3_status truth_begin(session *s, const char *run_id, o3_err *err);
+O3_NODISCARD o3_status truth_take(session *s, const o3_trial *trial, o3_err *err); /* after a visit */
+void truth_recall(session *s, const o3_trial *trial); /* a visit of an earlier part of this run */
+O3_NODISCARD o3_status truth_keep(session *s, o3_err *err);
 
 /* stages, in their order */
 O3_NODISCARD o3_status stage_machine(session *s, o3_err *err);
@@ -98,6 +123,9 @@ O3_NODISCARD o3_status stage_presets(session *s, o3_err *err);
 O3_NODISCARD o3_status stage_baseline(session *s, o3_err *err);
 O3_NODISCARD o3_status stage_compare(session *s, o3_err *err);
 void stage_restore(session *s); /* loads again what was loaded before */
+
+/* The visit that proves a context: its rungs climb to the whole window. */
+visit_plan ceiling_ladder(const session *s, o3_knobs knobs, int64_t num_ctx);
 
 /* presets.c, shared with the prediction */
 void presets_choose(session *s, int64_t ceiling_tokens);

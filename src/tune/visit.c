@@ -4,13 +4,26 @@
 
 #define DISTURBED_EXTRA 3 /* repeats beyond the wanted samples before disturbed ones are taken as they are */
 
-int64_t visit_runner_bytes(const o3_trial *trial)
+/* The GPU whose own memory this pool is; NULL: the host's, in one or several pools. */
+static const o3_gpu *own_memory_of(const o3_profile *profile, const char *pool)
 {
-    int64_t most = -1;
-    for (int i = 0; i < trial->peaks.count; i++)
-        if (trial->peaks.pools[i].runner_bytes > most)
-            most = trial->peaks.pools[i].runner_bytes;
-    return most;
+    for (int i = 0; i < profile->gpu_count; i++)
+        if (!profile->gpus[i].unified && !strcmp(profile->pools[profile->gpus[i].pool].name, pool))
+            return &profile->gpus[i];
+    return NULL;
+}
+
+int64_t visit_runner_bytes(const session *s, const o3_trial *trial)
+{
+    int64_t host = -1, devices = 0;
+    for (int i = 0; i < trial->peaks.count; i++) {
+        const o3_peak *peak = &trial->peaks.pools[i];
+        if (peak->runner_bytes > 0 && own_memory_of(s->profile, peak->pool))
+            devices += peak->runner_bytes;
+        else if (peak->runner_bytes > host)
+            host = peak->runner_bytes;
+    }
+    return host < 0 ? -1 : host + devices;
 }
 
 static const o3_trial *remember(session *s, const o3_trial *trial)
@@ -51,6 +64,7 @@ static o3_status recall(session *s, const visit_plan *plan, const o3_trial **ret
         found = found && trial->outcome != passing[i];
     if (found && !only_loaded(plan, trial)) {
         *ret_trial = remember(s, trial);
+        truth_recall(s, trial);
         s->reused++;
     }
     return status;
@@ -143,7 +157,7 @@ static o3_status take_rungs(session *s, const visit_plan *plan, o3_trial *trial,
         double price = cost_fill_s(s, depth) - cost_fill_s(s, s->probe.text_tokens);
         if (ahead <= 0)
             continue;
-        if (price > tune_left_s(s)) {
+        if (price > (plan->search ? TUNE_AFFORDABLE : 1) * tune_left_s(s) && (i || !plan->search)) {
             s->partial = true;
             trial->outcome = O3_OUTCOME_CANCELLED; /* not a fact about the knobs: a later run tries again */
             O3_FORMAT(trial->reason, "filling to %lld tokens would take about %.0f s, the budget has %.0f s left",
@@ -156,6 +170,8 @@ static o3_status take_rungs(session *s, const visit_plan *plan, o3_trial *trial,
             status = take_decodes(s, trial, from, plan->decode_count[i], err);
         if (status || trial->outcome != O3_OUTCOME_OK)
             return status;
+        if (plan->search) /* the next rung is priced by what this one took */
+            cost_learn(s, trial);
     }
     return O3_OK;
 }
@@ -173,6 +189,10 @@ static o3_status measure(session *s, const visit_plan *plan, o3_trial *trial, o3
         return O3_OK;
     }
     o3_status status = probe_load(&s->probe, trial, err);
+    if (!status && trial->outcome == O3_OUTCOME_SPILLED && s->spill_expected) {
+        trial->outcome = O3_OUTCOME_OK;
+        trial->reason[0] = '\0';
+    }
     if (!status && trial->outcome != O3_OUTCOME_OK && plan->search)
         search_ceiling_loaded(plan->search, trial->outcome, trial->reason, trial->in_force.num_ctx, -1);
     if (status || trial->outcome != O3_OUTCOME_OK)
@@ -182,7 +202,7 @@ static o3_status measure(session *s, const visit_plan *plan, o3_trial *trial, o3
         monitor_peaks(s->probe.monitor, &trial->peaks);
     }
     if (plan->search && !search_ceiling_loaded(plan->search, O3_OUTCOME_OK, "", trial->in_force.num_ctx,
-                                                visit_runner_bytes(trial)))
+                                                visit_runner_bytes(s, trial)))
         return O3_OK;
     status = take_rungs(s, plan, trial, err);
     /* Peaks are those of one prompt filling the window, which is what was predicted. The unique prompts that follow
@@ -216,7 +236,7 @@ o3_status visit_run(session *s, const visit_plan *plan, const o3_trial **ret_tri
         /* What was decided after its load is seen from what it went on to do. */
         if (plan->search)
             search_ceiling_loaded(plan->search, old->sample_count ? O3_OUTCOME_OK : old->outcome, old->reason,
-                                  old->in_force.num_ctx, old->sample_count ? -1 : visit_runner_bytes(old));
+                                  old->in_force.num_ctx, old->sample_count ? -1 : visit_runner_bytes(s, old));
         return O3_OK;
     }
     o3_auto(free) o3_trial *trial = o3_alloc(1, sizeof(*trial));
@@ -236,12 +256,15 @@ o3_status visit_run(session *s, const visit_plan *plan, const o3_trial **ret_tri
     if (status)
         return status;
     int64_t start = o3_now_ns();
+    s->visits++;
     status = measure(s, plan, trial, err);
     trial->wall_ns = o3_now_ns() - start;
     status = finish(s, trial, status, err);
     if (!status && s->blind)
         status = o3_fail(err, O3_E_UNSAFE, "the sensors stopped answering; %s was unloaded, nothing more is measured "
                          "without them", s->model->name);
+    if (!status)
+        status = truth_take(s, trial, err);
     if (!status)
         *ret_trial = remember(s, trial);
     return status;

@@ -15,7 +15,7 @@ DEFAULT = {
     "layers": 30,
     "embedding": 576,
     "heads": 9,
-    "heads_kv": 3,
+    "heads_kv": 3,          # a list: one number a layer, which plain /api/show leaves out
     "head_dim": 64,
     "ff": 1536,
     "vocab": 49152,
@@ -55,14 +55,16 @@ class Model:
 
     def _tensors(self):
         f = self.fields
-        n, ff, kv = f["embedding"], f["ff"], f["heads_kv"] * f["head_dim"]
+        n, ff = f["embedding"], f["ff"]
         shapes = [("token_embd.weight", "Q8_0", [n, f["vocab"]]), ("output_norm.weight", "F32", [n])]
         block = [("attn_norm", "F32", [n]), ("attn_q", "Q4_1", [n, f["heads"] * f["head_dim"]]),
-                 ("attn_k", "Q4_1", [n, kv]), ("attn_v", "Q4_1", [n, kv]),
+                 ("attn_k", "Q4_1", [n, None]), ("attn_v", "Q4_1", [n, None]),
                  ("attn_output", "Q4_1", [f["heads"] * f["head_dim"], n]), ("ffn_norm", "F32", [n]),
                  ("ffn_gate", "Q4_1", [n, ff]), ("ffn_up", "Q4_1", [n, ff]), ("ffn_down", "Q4_1", [ff, n])]
         for layer in range(f["layers"]):
-            shapes += [(f"blk.{layer}.{name}.weight", kind, shape) for name, kind, shape in block]
+            kv = self.heads_kv(layer) * f["head_dim"]
+            shapes += [(f"blk.{layer}.{name}.weight", kind, [edge or kv for edge in shape])
+                       for name, kind, shape in block if kv or None not in shape]
         for name, kind, shape in shapes:
             elements = 1
             for edge in shape:
@@ -74,9 +76,13 @@ class Model:
     def generative(self):
         return "completion" in self.fields["capabilities"]
 
+    def heads_kv(self, layer):
+        heads = self.fields["heads_kv"]
+        return heads[layer] if isinstance(heads, list) else heads
+
     def kv_bytes_per_token(self):
         f = self.fields
-        return f["layers"] * 2 * f["heads_kv"] * f["head_dim"] * 2
+        return sum(map(self.heads_kv, range(f["layers"]))) * 2 * f["head_dim"] * 2
 
     def size_bytes(self, num_ctx, num_batch):
         """Weights + KV + compute + output, as measured on Ollama 0.32.15 with smollm2:135m (within 0.3 MiB)."""
@@ -111,11 +117,12 @@ class Model:
         """/api/show: without verbose every array is null, as the real server answers."""
         f, a = self.fields, self.fields["architecture"]
         tokens = [f"t{i}" for i in range(200)] if verbose else None
+        heads_kv = None if isinstance(f["heads_kv"], list) and not verbose else f["heads_kv"]
         info = {
             "general.architecture": a, "general.file_type": 3, "general.parameter_count": 134515008,
             "general.quantization_version": 2, f"{a}.block_count": f["layers"], f"{a}.context_length": self.trained,
             f"{a}.embedding_length": f["embedding"], f"{a}.feed_forward_length": f["ff"],
-            f"{a}.attention.head_count": f["heads"], f"{a}.attention.head_count_kv": f["heads_kv"],
+            f"{a}.attention.head_count": f["heads"], f"{a}.attention.head_count_kv": heads_kv,
             f"{a}.attention.layer_norm_rms_epsilon": 1e-05, f"{a}.rope.dimension_count": f["head_dim"],
             f"{a}.rope.freq_base": 100000, f"{a}.vocab_size": f["vocab"], "tokenizer.ggml.model": "gpt2",
             "tokenizer.ggml.tokens": tokens, "tokenizer.ggml.merges": tokens, "tokenizer.ggml.token_type": None,

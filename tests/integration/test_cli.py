@@ -10,8 +10,8 @@ import unittest
 
 from harness import DONE, INTERNAL, O3, ROOT, USAGE, Case, need_program
 
-COMMANDS = ("optimize", "preset list", "preset show", "apply", "export", "history", "config show", "config check",
-            "hardware", "help")
+COMMANDS = ("optimize", "predict", "preset list", "preset show", "apply", "export", "history", "config show",
+            "config check", "hardware", "help")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 

@@ -284,7 +284,9 @@ class TestFaults(FakeCase):
         self.ask(server, "", 1024)
         lists = pathlib.Path(f"/proc/{server.process.pid}/task").glob("*/children")
         child, = (pid for file in lists for pid in file.read_text().split())
-        command = pathlib.Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ")
+        command, end = "", time.monotonic() + 5
+        while not command and time.monotonic() < end:  # empty between fork and exec
+            command = pathlib.Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ")
         self.assertRegex(command, "^llama-server .*-c 1024 -np 1 -b 512 -ub 512 -t 2")
 
 

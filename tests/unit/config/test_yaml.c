@@ -225,7 +225,8 @@ static void derived_values(void **state)
     assert_false(c.learning.store_results || c.learning.reuse_learned_configs);
     assert_true(c.hardware_monitoring.ram_reserve_is_users);
     assert_false(c.hardware_monitoring.vram_reserve_is_users);
-    assert_true(has_note(&notes, "search_strategy.context_discovery: linear comes later, predictive is used"));
+    assert_true(has_note(&notes, "search_strategy.context_discovery: linear takes more loads than predictive, "
+                                 "which knows where to begin"));
     assert_true(has_note(&notes, "f.yaml:2: search_strategy.batch_adaptation.max_batch: no effect in this release "
                                  "(Comes with the knob race)"));
     assert_true(has_note(&notes, "hardware_monitoring.safety_thresholds.max_ram_percent is lowered to 70 % by "

@@ -73,6 +73,7 @@ static void refusals(void **state)
         {"{\"remote_model\":\"big\",\"capabilities\":[\"completion\"],\"model_info\":{}}", "cloud"},
         {"{\"details\":{\"format\":\"safetensors\"},\"capabilities\":[\"completion\"],\"model_info\":{}}", "safetensors"},
         {"{\"capabilities\":[\"completion\"],\"model_info\":{}}", "architecture"},
+        {"{\"model_info\":{\"general.architecture\":\"clip\"}}", "image projector"},
         {"{}", "architecture"},
         {"[]", "architecture"},
     };

@@ -1,22 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-
-#include "base/base.h"
-#include "../../fixtures/stats/expected.h"
-#include "stats/stats.h"
-
-#define DRAWS 4000
-
-static void near_rel(double got, double want, double relative, const char *what)
-{
-    bool same = (isnan(got) && isnan(want)) || (isinf(want) ? isinf(got) && (got > 0) == (want > 0) : false);
-    if (!same && !(fabs(got - want) <= relative * fabs(want) + 1e-300))
-        fail_msg("%s: got %.17g, expected %.17g", what, got, want);
-}
+#include "stats_test.h"
 
 static void normal_quantiles(void **state)
 {
@@ -197,38 +180,29 @@ static void longer_than_the_maximum(void **state)
     assert_int_equal(stats_measure(x, O3_COUNT(x), 1, true).n, STATS_MAX);
 }
 
-static double normal_draw(o3_rng *rng)
-{
-    return sqrt(-2 * log(1 - o3_rng_unit(rng))) * cos(2 * M_PI * o3_rng_unit(rng)); /* Box & Muller 1958 */
-}
-
-static void assert_share(int hits, double low, double high, const char *what)
-{
-    double share = (double)hits / DRAWS;
-    if (share < low || share > high)
-        fail_msg("%s: %.4f is outside %.2f to %.2f", what, share, low, high);
-}
-
 static void coverage(void **state)
 {
     (void)state;
-    const int sizes[] = {2, 3, 5, 12};
+    const int sizes[] = {2, 3, 5, 8, 12, 20};
     for (int s = 0; s < O3_COUNT(sizes); s++) {
         o3_rng rng;
-        int covered = 0, ratio_covered = 0;
+        int covered = 0, ratio_covered = 0, cleaned_covered = 0;
         o3_rng_seed(&rng, 42, (uint64_t)s);
         for (int draw = 0; draw < DRAWS; draw++) {
-            double a[12], b[12], low, mid, high;
+            double a[20], b[20], low, mid, high;
             for (int i = 0; i < sizes[s]; i++) {
                 a[i] = 40 + 2 * normal_draw(&rng);
                 b[i] = 20 + 2 * normal_draw(&rng);
             }
             o3_measure m = stats_measure(a, sizes[s], -1, false);
             covered += m.low <= 40 && 40 <= m.high;
+            m = stats_measure(a, sizes[s], -1, true);
+            cleaned_covered += m.low <= 40 && 40 <= m.high;
             stats_ratio(a, sizes[s], b, sizes[s], &low, &mid, &high);
             ratio_covered += low <= 2 && 2 <= high;
         }
         assert_share(covered, 0.93, 0.97, "t interval");
+        assert_share(cleaned_covered, 0.93, 0.97, "t interval with the outlier rule on clean samples");
         /* The delta method with two samples a side is on the careful side. */
         assert_share(ratio_covered, 0.93, sizes[s] < 5 ? 0.995 : 0.97, "ratio");
     }
