@@ -5,6 +5,8 @@
 #include "predict/memory_plan.h"
 #include "predict/predict_impl.h"
 
+#define MIXED_TYPES 1.2 /* the largest type of a usual mixture over its average */
+
 /* What the architecture's name says of its graph; the rest is in the model's numbers. */
 typedef struct graph_traits {
     const char *architecture;
@@ -420,12 +422,14 @@ static graph graph_of(graph_plan *plan, const o3_model *model, const o3_setting 
     return g;
 }
 
-double predict_compute(const o3_model *model, const o3_setting *setting, const batch_shape *shape, int host_blocks)
+static double replay(const o3_model *model, const o3_setting *setting, const batch_shape *shape, int host_blocks,
+                     double weight_factor)
 {
     o3_auto(free) graph_plan *plan = plan_new(model->layers);
     graph g = graph_of(plan, model, setting, shape);
     bool host = host_blocks < 0;
     g.host_blocks = host_blocks;
+    g.weight_bytes *= weight_factor;
     int x = inputs(&g, host), layers = model->layers - model->draft_layers;
     for (int i = 0; i < layers; i++) {
         g.copies = i < host_blocks;
@@ -434,6 +438,13 @@ double predict_compute(const o3_model *model, const o3_setting *setting, const b
     g.copies = false;
     fresh(&g, model->vocab, inplace(&g, model->embedding, x, 0), 0);
     return plan_bytes(plan);
+}
+
+double predict_compute(const o3_model *model, const o3_setting *setting, const batch_shape *shape, int host_blocks)
+{
+    double bytes = replay(model, setting, shape, host_blocks, 1);
+    /* files mix types: where weights are copied, a matrix larger than the average may need another hole */
+    return host_blocks > 0 ? fmax(bytes, replay(model, setting, shape, host_blocks, MIXED_TYPES)) : bytes;
 }
 
 double predict_compute_beside(const o3_model *model, const o3_setting *setting, const batch_shape *shape, int host_blocks)

@@ -94,12 +94,19 @@ static bool judge_sample(probe *p, o3_trial *trial, o3_sample *s, const o3_reply
     return false;
 }
 
-/* A token at depth d costs at most a + b d: falling much faster than 1/d with an idle machine is paging. */
+/* What a neighbour explains: half of two cores taken slows decode to a twentieth (its threads wait for each other),
+ * paging to a fiftieth. */
+static double explained(const o3_sample *s)
+{
+    return !s->disturbed ? 1 : s->foreign_cpu_frac < 0.3 ? 0.3 : 0.1;
+}
+
+/* A token at depth d costs at most a + b d: falling much faster than 1/d, and than others' load explains, is paging. */
 static void check_collapse(probe *p, o3_trial *trial, o3_sample *s)
 {
-    if (isnan(s->decode_per_s) || s->disturbed)
+    if (isnan(s->decode_per_s))
         return;
-    double floor = p->last_decode_per_s * COLLAPSE;
+    double floor = p->last_decode_per_s * COLLAPSE * explained(s);
     if (s->depth_tokens > p->last_depth_tokens && p->last_depth_tokens > 0)
         floor *= (double)p->last_depth_tokens / (double)s->depth_tokens;
     if (s->decode_per_s < floor) {
@@ -108,6 +115,8 @@ static void check_collapse(probe *p, o3_trial *trial, o3_sample *s)
                     s->decode_per_s, (long long)s->depth_tokens, p->last_decode_per_s, (long long)p->last_depth_tokens);
         return;
     }
+    if (s->disturbed && !isnan(p->last_decode_per_s)) /* a slow one would hide what follows */
+        return;
     p->last_decode_per_s = s->decode_per_s;
     p->last_depth_tokens = s->depth_tokens;
 }

@@ -92,10 +92,12 @@ def gguf_parser():
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "o3" / "bench-peers"
     program = cache / f"gguf-parser-{version}"
     cache.mkdir(parents=True, exist_ok=True)
-    built = subprocess.run(["go", "build", "-o", program, "."], cwd=PEER, text=True, stdin=subprocess.DEVNULL,
-                           capture_output=True, timeout=300)
-    if built.returncode:
-        raise unittest.SkipTest(f"gguf-parser-go {version} cannot be built: {built.stderr.strip().splitlines()[-1]}")
+    try:
+        subprocess.run(["go", "build", "-o", program, "."], cwd=PEER, text=True, stdin=subprocess.DEVNULL,
+                       capture_output=True, timeout=300, check=True)
+    except subprocess.SubprocessError as error:
+        reason = ((getattr(error, "stderr", None) or "").strip() or str(error)).splitlines()[-1]
+        raise unittest.SkipTest(f"gguf-parser-go {version} cannot be built: {reason}") from None
     return Predictor(f"gguf-parser-go {version}", lambda *words: [program, *words], read_gguf_parser)
 
 

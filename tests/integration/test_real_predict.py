@@ -19,7 +19,8 @@ BUFFER = re.compile(r"(\S+) +(?:model|KV|RS|compute|output) buffer size = +([\d.
 def call(host, path, body=None):
     host = host if "://" in host else "http://" + host
     data = json.dumps(body).encode() if body else None
-    with urllib.request.urlopen(urllib.request.Request(host + path, data=data), timeout=300) as answer:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with direct.open(urllib.request.Request(host + path, data=data), timeout=300) as answer:
         return json.load(answer)
 
 

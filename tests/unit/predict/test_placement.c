@@ -29,13 +29,13 @@ static o3_model *model_new(const char *architecture, int layers, int heads, int 
     }
     m->largest_tensor_bytes = m->token_embd_bytes;
     m->file_bytes = m->weight_bytes + (2 << 20);
-    m->parameters = (int64_t)((double)m->weight_bytes / 0.72);
     return m;
 }
 
 static o3_model *smollm2(void)
 {
     o3_model *m = model_new("llama", 30, 9, 3, 64, 576, 1536, 49152, 28.69, (92.10 - 28.69) / 30);
+    m->parameters = 134515008;
     m->layer[9].begin_bytes = m->weight_bytes - m->layer[9].weight_bytes; /* sorted as text, block 9 is the last */
     m->layer[9].end_bytes = m->weight_bytes;
     return m;
@@ -44,6 +44,7 @@ static o3_model *smollm2(void)
 static o3_model *gemma3(void)
 {
     o3_model *m = model_new("gemma3", 18, 4, 1, 256, 640, 2048, 262144, 170.00, 65.16 / 18);
+    m->parameters = 268098176;
     for (int i = 0; i < m->layers; i++)
         m->layer[i].window_tokens = i % 6 < 5 ? 512 : 0;
     return m;
