@@ -14,22 +14,34 @@ typedef struct graph_traits {
     bool gated_attention;    /* the query tensor carries a gate of its own size */
     bool keeps_residual[2];  /* the residual, and not the block's output, takes the sum: attention, feed-forward */
     bool parallel;           /* attention and feed-forward read the same norm */
+    bool full_unturned;      /* full layers without rope, beside layers with a window */
+    bool grouped_keys;       /* a delta net's keys are not repeated for each value head */
+    bool biased_choice;      /* experts are chosen by scores with a bias, weighted by scores without */
 } graph_traits;
 
 static const graph_traits traits_of[] = {
+    {.architecture = "cohere2", .parallel = true, .full_unturned = true},
     {.architecture = "deepseek2"},
     {.architecture = "gemma2"},
     {.architecture = "gemma3"},
     {.architecture = "glm4", .fused_ffn = true},
+    {.architecture = "glm4moe", .biased_choice = true},
     {.architecture = "gpt-oss"},
+    {.architecture = "granite"},
     {.architecture = "granitehybrid"},
+    {.architecture = "granitemoe"},
     {.architecture = "lfm2", .keeps_residual = {true, true}},
+    {.architecture = "lfm2moe", .keeps_residual = {true, true}, .biased_choice = true},
     {.architecture = "llama"},
+    {.architecture = "mistral3"},
     {.architecture = "phi3", .fused_ffn = true, .keeps_residual = {false, true}},
     {.architecture = "qwen2"},
     {.architecture = "qwen3"},
     {.architecture = "qwen3moe"},
+    {.architecture = "qwen35", .gated_attention = true, .grouped_keys = true},
+    {.architecture = "qwen35moe", .gated_attention = true, .grouped_keys = true},
     {.architecture = "qwen3next", .gated_attention = true},
+    {.architecture = "smollm3"},
     {.architecture = ""}, /* none of them: the usual shape */
 };
 
@@ -166,38 +178,38 @@ static int take_gate(graph *g, int out, int gate)
     return g->setting->flash_attention ? inplace(g, width, gate, out) : inplace(g, width, out, gate);
 }
 
+/* Queries, keys or values: a part of `from`, or a product of their own; turned by position, turned for quantisation. */
+static int project(graph *g, double width, int from, int norm, bool rope, int turn)
+{
+    int made = from ? from : matmul(g, width, g->model->embedding, norm, 0);
+    made = rope ? fresh(g, width, made, positions(g)) : made;
+    return turn ? fresh(g, width, turn, made) : made;
+}
+
 static int attention(graph *g, const o3_layer *l, int norm)
 {
     const o3_model *m = g->model;
-    int swa = l->window_tokens > 0 && g->cells[1] > 0, k, v;
-    double e = m->embedding, head = m->head_dim > 0 ? m->head_dim : l->key_dim, queries = m->heads * head;
-    double keys = (double)l->heads_kv * l->key_dim, values = (double)l->heads_kv * l->value_dim;
-    int qkv = m->fused_qkv ? matmul(g, queries + keys + values, e, norm, 0) : 0;
+    int swa = l->window_tokens > 0 && g->cells[1] > 0, side[2]; /* values, keys */
+    double e = m->embedding, queries = (double)m->heads * (m->head_dim > 0 ? m->head_dim : l->key_dim);
+    double width[2] = {(double)l->heads_kv * l->value_dim, (double)l->heads_kv * l->key_dim};
+    double results = (double)m->heads * l->value_dim;
+    bool rope = !g->traits->full_unturned || l->window_tokens > 0;
+    int qkv = m->fused_qkv ? matmul(g, queries + width[0] + width[1], e, norm, 0) : 0;
     int gated = g->traits->gated_attention ? matmul(g, 2 * queries, e, norm, 0) : 0;
-    int q = fresh(g, queries, gated ? gated : qkv ? qkv : matmul(g, queries, e, norm, 0), positions(g));
-    int turned = rotation(g, swa, false);
-    if (turned)
-        q = fresh(g, queries, turned, q);
-    /* with a window cache K comes first, else V; only the holes differ */
-    for (int i = 0; i < 2; i++) {
-        bool is_key = (i == 0) == (g->cells[1] > 0);
-        double width = is_key ? keys : values;
-        int made = qkv ? qkv : matmul(g, width, e, norm, 0), turn = rotation(g, swa, !is_key);
-        if (is_key)
-            made = fresh(g, width, made, positions(g));
-        if (turn)
-            made = fresh(g, width, turn, made);
-        *(is_key ? &k : &v) = made;
+    int turn = rotation(g, swa, false), q = project(g, queries, gated ? gated : qkv, norm, rope, turn);
+    for (int i = 0; i < 2; i++) { /* with a window cache keys come first, else values; only the holes differ */
+        int key = g->cells[1] > 0 ? !i : i;
+        side[key] = project(g, width[key], qkv, norm, key && rope, rotation(g, swa, !key));
     }
-    sink(g, k, g->rows_k[swa]);
-    sink(g, v, g->rows_v[swa]);
+    sink(g, side[1], g->rows_k[swa]);
+    sink(g, side[0], g->rows_v[swa]);
     int out = attend(g, l, q, swa);
     read_ahead(g, false);
-    if (turned)
-        out = fresh(g, (double)m->heads * l->value_dim, rotation(g, swa, true), out);
+    if (turn)
+        out = fresh(g, results, rotation(g, swa, true), out);
     if (gated)
         out = take_gate(g, out, fresh(g, queries, gated, 0));
-    return matmul(g, e, queries, out, 0);
+    return g->traits->parallel ? out : matmul(g, e, results, out, 0); /* else behind the feed-forward part */
 }
 
 /* Multi-head latent attention, absorbed: queries are as wide as the compressed keys. */
@@ -252,12 +264,11 @@ static int delta_net(graph *g, int norm)
     int before = convolution_input(g, mixed);
     int state = PLAN_ADD(g->plan, PLAN_FRESH, 4 * states * g->slots, g->state_ids);
     int x = fresh(g, 2 * keys + inner, before, 0);
-    int q = fresh(g, keys, x, 0), k;
-    if (keys < inner) /* repeated to as many heads as the values have */
-        q = fresh(g, inner, q, 0);
-    k = fresh(g, keys, x, 0);
-    if (keys < inner)
-        k = fresh(g, inner, k, 0);
+    bool repeated = keys < inner && !g->traits->grouped_keys; /* to as many heads as the values have */
+    int q = fresh(g, keys, x, 0);
+    q = repeated ? fresh(g, inner, q, 0) : q;
+    int k = fresh(g, keys, x, 0);
+    k = repeated ? fresh(g, inner, k, 0) : k;
     int both = fresh(g, 2.0 * m->ssm_dt_rank, norm, 0);
     int gate = fresh(g, m->ssm_dt_rank, both, 0), beta = fresh(g, m->ssm_dt_rank, both, 0);
     int out = PLAN_ADD(g->plan, PLAN_FRESH, 4 * (inner * g->rows + states * g->slots), q, k, x, gate, beta, state);
@@ -290,7 +301,8 @@ static int experts(graph *g, int norm)
     const o3_model *m = g->model;
     double n = m->experts, u = m->experts_used, f = m->ff, e = m->embedding;
     int scores = inplace(g, n, fresh(g, n, norm, 0), 0);
-    int order = PLAN_ADD(g->plan, PLAN_FRESH, 4 * n * g->rows, scores);
+    int chosen_by = g->traits->biased_choice ? fresh(g, n, scores, 0) : scores;
+    int order = fresh(g, n, chosen_by, 0);
     int weights = fresh(g, u, scores, order);
     /* a token multiplies by u of n matrices, a copy brings all of them */
     int gate = matmul(g, u * f, n / u * e, norm, order), up = matmul(g, u * f, n / u * e, norm, order);
@@ -390,11 +402,10 @@ static int block(graph *g, int i, int next, int x)
         norm = fresh(g, e, x, 0);
     }
     int out = g->experts ? experts(g, norm) : dense(g, m->ff_dense > 0 ? m->ff_dense : m->ff, norm);
-    if (g->traits->parallel)
-        out = inplace(g, e, out, mixed);
     if (i + 1 == g->host_blocks && !last)
         add_rows(g, PLAN_FRESH); /* the device goes on alone from here */
-    return add(g, out, x, g->traits->keeps_residual[1]);
+    x = add(g, out, x, g->traits->keeps_residual[1]);
+    return g->traits->parallel ? inplace(g, e, x, matmul(g, e, e, mixed, 0)) : x;
 }
 
 static const graph_traits *find_traits(const o3_model *model)

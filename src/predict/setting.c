@@ -88,6 +88,13 @@ void o3_setting_of(o3_setting *ret_setting, const char *engine_version, const ch
     s->fit_target_bytes = (target > 0 && target < (1 << 24) ? target : FIT_TARGET_MIB) * 1048576L;
 }
 
+/* llama.cpp has room for 8 graph nodes a tensor; with the rotation of a quantised cache these have more, from so many
+ * separate slots on (b10488). */
+static const struct {
+    const char *architecture;
+    int slots;
+} aborts[] = {{"phi3", 2}, {"granitemoe", 1}};
+
 /* Releases before 0.30 drop a cache type that they cannot use; later ones hand it to the engine, which refuses. */
 static void check_kv_type(o3_setting *s, const o3_model *model, o3_notes *notes)
 {
@@ -103,9 +110,12 @@ static void check_kv_type(o3_setting *s, const o3_model *model, o3_notes *notes)
     } else if (type->quantized && l && (l->key_dim % type->values || l->value_dim % type->values)) {
         o3_note(notes, "heads of %d values cannot be kept as %s (blocks of %d), so every load will fail; use f16",
                 l->key_dim, type->name, type->values);
-    } else if (type->quantized && s->era != O3_ERA_A && model->fused_qkv && s->parallel > 1 && !s->kv_unified) {
-        o3_note(notes, "the engine aborts while it loads %s with a quantised KV cache and several slots; use "
-                "OLLAMA_NUM_PARALLEL=1 or OLLAMA_KV_CACHE_TYPE=f16", model->architecture);
+    } else if (predict_rotation(model, s) > 0) {
+        for (int i = 0; i < O3_COUNT(aborts); i++)
+            if (!strcmp(aborts[i].architecture, model->architecture) && (s->kv_unified ? 1 : s->parallel) >= aborts[i].slots)
+                o3_note(notes, "the engine aborts while it loads %s with a quantised KV cache%s; use %sOLLAMA_KV_CACHE_TYPE=f16",
+                        model->architecture, aborts[i].slots > 1 ? " and several slots" : "",
+                        aborts[i].slots > 1 ? "OLLAMA_NUM_PARALLEL=1 or " : "");
     }
 }
 

@@ -68,10 +68,13 @@ static const row rows[] = {
     {"0.32.15", "OLLAMA_NUM_PARALLEL=4\n", "qwen3next", 256, true, false, "f16", 1, true, "one slot"},
     {"0.32.15", "OLLAMA_NUM_PARALLEL=4\n", "llama", 128, false, false, "f16", 4, true, NULL},
     {"0.32.15", "OLLAMA_KV_CACHE_TYPE=q8_0\n", "llama", 80, false, false, "q8_0", 1, true, "blocks of 32"},
-    {"0.32.15", "OLLAMA_KV_CACHE_TYPE=q8_0\nOLLAMA_NUM_PARALLEL=2\n", "phi3", 96, false, true, "q8_0", 2, true, "aborts"},
-    {"0.32.15", "OLLAMA_KV_CACHE_TYPE=q8_0\nOLLAMA_NUM_PARALLEL=2\nLLAMA_ARG_KV_UNIFIED=1\n", "phi3", 96, false, true,
+    {"0.32.15", "OLLAMA_KV_CACHE_TYPE=q8_0\nOLLAMA_NUM_PARALLEL=2\n", "phi3", 128, false, true, "q8_0", 2, true, "aborts"},
+    {"0.32.15", "OLLAMA_KV_CACHE_TYPE=q8_0\nOLLAMA_NUM_PARALLEL=2\nLLAMA_ARG_KV_UNIFIED=1\n", "phi3", 128, false, true,
      "q8_0", 2, true, NULL},
-    {"0.32.15", "OLLAMA_KV_CACHE_TYPE=q8_0\n", "phi3", 96, false, true, "q8_0", 1, true, NULL},
+    {"0.32.15", "OLLAMA_KV_CACHE_TYPE=q8_0\n", "phi3", 128, false, true, "q8_0", 1, true, NULL},
+    /* heads of 96 are not turned: phi3-mini loads */
+    {"0.32.15", "OLLAMA_KV_CACHE_TYPE=q8_0\nOLLAMA_NUM_PARALLEL=2\n", "phi3", 96, false, true, "q8_0", 2, true, NULL},
+    {"0.32.15", "OLLAMA_KV_CACHE_TYPE=q4_0\n", "granitemoe", 64, false, false, "q4_0", 1, true, "aborts"},
     /* before 0.30: quantised caches only with flash attention, which llama.cpp's models must be asked for */
     {"0.24.0", "OLLAMA_KV_CACHE_TYPE=q8_0\n", "llama", 64, false, false, "f16", 1, true, "ignores"},
     {"0.24.0", "OLLAMA_KV_CACHE_TYPE=q8_0\nOLLAMA_FLASH_ATTENTION=1\n", "llama", 64, false, false, "q8_0", 1, true, NULL},
