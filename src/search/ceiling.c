@@ -187,7 +187,11 @@ static void say_predicted(const search_ceiling *s, int64_t num_ctx, int limiting
     o3_setting at = o3_setting_at(&s->setting, num_ctx);
     o3_calibration c = search_calibration_at(s, num_ctx);
     o3_predict(&e, s->profile, s->model, &at, &c);
-    o3_fmt_bytes(over, sizeof(over), e.total_bytes.high - (double)o3_pool_room(s->profile, limiting, false));
+    double need = e.total_bytes.high;
+    for (int i = 0; i < e.pool_count; i++) /* of several memories, the one that is full */
+        if (e.pools[i].pool == limiting)
+            need = e.pools[i].total_bytes.high;
+    o3_fmt_bytes(over, sizeof(over), need - (double)o3_pool_room(s->profile, limiting, false));
     o3_fmt_bytes(safe, sizeof(safe), (double)s->profile->pools[limiting].safe_bytes);
     ret->next_kind = O3_STEP_PREDICTED;
     O3_FORMAT(ret->next_reason, "predicted %s over the safe size of %s (%s)", over, s->profile->pools[limiting].name,

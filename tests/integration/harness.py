@@ -122,7 +122,7 @@ class Started:
             return 0
         return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")), 0)
 
-    def wait(self, timeout=120):
+    def wait(self, timeout=300):
         end, over, peak = time.monotonic() + timeout, False, 0
         while not os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
             peak = max(peak, self.peak_kib())
@@ -354,7 +354,7 @@ class Case(unittest.TestCase):
             started.process.kill()
             started.process.wait()
 
-    def o3(self, *args, env=None, timeout=120, stdin=None, prefix=()):
+    def o3(self, *args, env=None, timeout=300, stdin=None, prefix=()):
         return self.start(*args, env=env, stdin=stdin, prefix=prefix).wait(timeout)
 
     def optimize(self, server, *args, model=MODEL, **keywords):
