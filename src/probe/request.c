@@ -94,11 +94,11 @@ static bool judge_sample(probe *p, o3_trial *trial, o3_sample *s, const o3_reply
     return false;
 }
 
-/* What a neighbour explains: half of two cores taken slows decode to a twentieth (its threads wait for each other),
- * paging to a fiftieth. */
+/* What is left to judge by beside a neighbour: threads wait for each other, so a light one costs up to two thirds, and a
+ * heavy one (a second model being answered: 99 tok/s fell to 0.7) explains everything. */
 static double explained(const o3_sample *s)
 {
-    return !s->disturbed ? 1 : s->foreign_cpu_frac < 0.3 ? 0.3 : 0.1;
+    return !s->disturbed ? 1 : s->foreign_cpu_frac < 0.3 ? 0.3 : 0;
 }
 
 /* A token at depth d costs at most a + b d: falling much faster than 1/d, and than others' load explains, is paging. */
