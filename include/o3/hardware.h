@@ -88,6 +88,10 @@ O3_NODISCARD o3_status o3_profile_read(o3_profile *ret_profile, const char *root
 O3_NODISCARD o3_status o3_bandwidth_measure(o3_bandwidth *ret_bandwidth, const o3_profile *profile, const char *root,
                                             o3_err *err);
 
+/* Has a GPU this pool to itself, so that nothing of the host lies in it? A unified GPU may share the first pool, the
+ * RAM: that is the host's too. */
+bool o3_pool_is_device(const o3_profile *profile, int pool);
+
 /* The pid of the process that listens on a local TCP port (by /proc/net/tcp and tcp6, and /proc/PID/fd);
  * -1 if it cannot be told: other user's process, other network namespace, or a forwarder (docker-proxy, ssh, a
  * reverse proxy), whose limits and memory say nothing about the server behind it. */

@@ -136,3 +136,11 @@ o3_status o3_profile_read(o3_profile *ret_profile, const char *root, const o3_co
     *ret_profile = *profile;
     return O3_OK;
 }
+
+bool o3_pool_is_device(const o3_profile *profile, int pool)
+{
+    for (int i = 0; i < profile->gpu_count; i++)
+        if (profile->gpus[i].pool == pool && (pool > 0 || !profile->gpus[i].unified))
+            return true;
+    return false;
+}

@@ -46,10 +46,7 @@ static int tightest(const o3_profile *profile, int gpu, bool at_rest, int64_t *r
     int best = -1;
     *ret_room = INT64_MAX;
     for (int i = 0; i < profile->pool_count; i++) {
-        bool device = false; /* a GPU has it to itself: it is no pool of the host's */
-        for (int g = 0; g < profile->gpu_count; g++)
-            device = device || (profile->gpus[g].pool == i && (i > 0 || !profile->gpus[g].unified));
-        if (gpu >= 0 ? profile->gpus[gpu].pool != i : device)
+        if (gpu >= 0 ? profile->gpus[gpu].pool != i : o3_pool_is_device(profile, i))
             continue;
         int64_t room = o3_pool_room(profile, i, at_rest);
         if (room < *ret_room || best < 0) {
@@ -92,6 +89,16 @@ static void take_place(o3_estimate *e, const o3_profile *profile, const o3_model
     add(&e->total_bytes, &pool->total_bytes);
 }
 
+/* The part of an estimate that says whether it fits: bytes by memory, without rates. */
+static void predict_bytes(o3_estimate *e, memory_layout *layout, const o3_profile *profile, const o3_model *model,
+                          const o3_setting *setting, const o3_calibration *calibration)
+{
+    predict_layout(layout, profile, model, setting);
+    *e = (o3_estimate){.setting = *setting, .spilled_frac = layout->spilled_frac};
+    for (int i = 0; i < layout->count; i++)
+        take_place(e, profile, model, &layout->at[i], calibration);
+}
+
 void o3_predict(o3_estimate *ret_estimate, const o3_profile *profile, const o3_model *model,
                 const o3_setting *setting, const o3_calibration *calibration)
 {
@@ -99,10 +106,7 @@ void o3_predict(o3_estimate *ret_estimate, const o3_profile *profile, const o3_m
     memory_layout layout;
     char speed[192];
     double full = setting->knobs.num_ctx;
-    predict_layout(&layout, profile, model, setting);
-    *e = (o3_estimate){.setting = *setting, .spilled_frac = layout.spilled_frac};
-    for (int i = 0; i < layout.count; i++)
-        take_place(e, profile, model, &layout.at[i], calibration);
+    predict_bytes(e, &layout, profile, model, setting, calibration);
     e->prompt_cache_bytes_per_token = full > 0 ? (int64_t)(e->kv_bytes.mid / setting->parallel / full) : 0;
     double ps = predict_ps(&layout, model, setting), spare = e->compute_bytes.high - e->compute_bytes.mid;
     e->ps_bytes = (o3_range){ps * 0.995 - (e->compute_bytes.mid - e->compute_bytes.low), ps, ps * 1.005 + spare};
@@ -155,7 +159,8 @@ int64_t o3_predict_ceiling(const o3_profile *profile, const o3_model *model, con
         int64_t middle = (low + high + 1) / 2;
         o3_setting at = o3_setting_at(setting, middle * O3_CTX_GRID);
         o3_estimate e;
-        o3_predict(&e, profile, model, &at, calibration);
+        memory_layout layout;
+        predict_bytes(&e, &layout, profile, model, &at, calibration);
         int over = overfull(&e, profile, at_rest);
         if (over < 0) {
             low = middle;

@@ -260,24 +260,16 @@ static void leave_text(probe *p)
     p->last_depth_tokens = 0;
 }
 
-/* Is this pool a GPU's own memory? The prompt cache lies on the host. */
-static bool own_memory(const o3_profile *profile, int pool)
-{
-    for (int i = 0; i < profile->gpu_count; i++)
-        if (profile->gpus[i].pool == pool)
-            return true;
-    return false;
-}
-
-/* Would the prompt cache push a pool past its safe size when the current text is left for one of `tokens`? */
+/* Would the prompt cache push a pool past its safe size when the current text is left for one of `tokens`? It lies on
+ * the host. */
 static bool cache_needs_reload(const probe *p, int64_t tokens)
 {
     if (!p->prompt_cache || !p->monitor)
         return false;
     int64_t growth = (p->text_tokens + tokens) * p->cache_bytes_per_token;
     for (int i = 0; i < p->profile->pool_count; i++) {
-        int64_t used = monitor_pool_bytes(p->monitor, i);
-        if (!own_memory(p->profile, i) && p->profile->pools[i].safe_bytes > 0 && used >= 0 && used + growth > p->profile->pools[i].safe_bytes)
+        int64_t used = monitor_pool_bytes(p->monitor, i), safe = p->profile->pools[i].safe_bytes;
+        if (!o3_pool_is_device(p->profile, i) && safe > 0 && used >= 0 && used + growth > safe)
             return p->text_tokens > 0;
     }
     return false;

@@ -4,13 +4,13 @@
 
 #define DISTURBED_EXTRA 3 /* repeats beyond the wanted samples before disturbed ones are taken as they are */
 
-/* The GPU whose own memory this pool is; NULL: the host's, in one or several pools. */
-static const o3_gpu *own_memory_of(const o3_profile *profile, const char *pool)
+/* Is this pool memory that only a GPU has? What a unified one uses is seen in the host's pools as well. */
+static bool own_memory_of(const o3_profile *profile, const char *pool)
 {
     for (int i = 0; i < profile->gpu_count; i++)
         if (!profile->gpus[i].unified && !strcmp(profile->pools[profile->gpus[i].pool].name, pool))
-            return &profile->gpus[i];
-    return NULL;
+            return true;
+    return false;
 }
 
 int64_t visit_runner_bytes(const session *s, const o3_trial *trial)
