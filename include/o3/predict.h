@@ -44,15 +44,29 @@ void o3_setting_of(o3_setting *ret_setting, const char *engine_version, const ch
 void o3_setting_for(o3_setting *setting, const o3_model *model, o3_notes *notes);
 o3_setting o3_setting_at(const o3_setting *setting, int64_t num_ctx); /* the same with another window */
 
+#define O3_MEMORIES_MAX 17 /* the host and the GPUs */
+/* Which memory bytes lie in that are placed on this GPU (-1 = the host): 0 the host, 1 + gpu a device with a pool of its
+ * own. A GPU that works in the host's pool is read together with it and is the same memory. */
+int o3_memory_of(const o3_profile *profile, int gpu);
+/* By how much two readings of the same bytes in this memory may differ. */
+double o3_reading_error_bytes(int memory);
+
+/* Measured size minus formula at the same setting, in one memory. */
+typedef struct o3_offset {
+    double bytes;
+    bool known; /* false: no load was read of this memory, and the prediction's interval stands */
+} o3_offset;
+
 /* What real loads and rates taught: measured against formula. Plain numbers that can be printed and argued with. */
 typedef struct o3_calibration {
-    double offset_bytes; /* measured size minus formula at the same setting; 0 until a load was seen */
-    int loads;           /* loads behind it */
+    o3_offset offset[O3_MEMORIES_MAX]; /* by o3_memory_of */
+    int loads;           /* loads behind them */
     double prefill_ratio, prefill_attention_ratio; /* time measured / prior: weights' part, attention's part; 1 */
     double decode_ratio, decode_kv_ratio;          /* the same of decode: weights and layers, KV read; 1 */
     int rates;           /* measured points behind them */
 } o3_calibration;
-#define O3_CALIBRATION_NONE ((o3_calibration){0, 0, 1, 1, 1, 1, 0})
+#define O3_CALIBRATION_NONE                                                                                      \
+    ((o3_calibration){.prefill_ratio = 1, .prefill_attention_ratio = 1, .decode_ratio = 1, .decode_kv_ratio = 1})
 
 /* A measured point of one trial. */
 typedef struct o3_rate_point {
@@ -76,7 +90,6 @@ typedef struct o3_pool_estimate {
     int64_t room_bytes; /* below the safe size, for our runner; INT64_MAX unknown */
 } o3_pool_estimate;
 
-#define O3_MEMORIES_MAX 17 /* the host and the GPUs */
 typedef struct o3_estimate {
     o3_setting setting;
     int pool_count;
@@ -94,6 +107,9 @@ typedef struct o3_estimate {
 
 void o3_predict(o3_estimate *ret_estimate, const o3_profile *profile, const o3_model *model,
                 const o3_setting *setting, const o3_calibration *calibration);
+/* Only where the bytes lie and how many: without ps_bytes, rates and origin, in half of the time. */
+void o3_predict_bytes(o3_estimate *ret_estimate, const o3_profile *profile, const o3_model *model,
+                      const o3_setting *setting, const o3_calibration *calibration);
 
 /* The size that /api/ps will report. Ollama sums log lines, and not all of what is allocated: docs/prediction.md. */
 o3_range o3_predict_ps_bytes(const o3_estimate *estimate);
@@ -107,6 +123,10 @@ typedef struct o3_speed {
 /* 90 % prediction intervals. */
 void o3_predict_speed(o3_speed *ret_speed, const o3_profile *profile, const o3_model *model,
                       const o3_setting *setting, int64_t depth_tokens, const o3_calibration *calibration);
+
+/* Does the setting's predicted high total fit every pool's safe size? As o3_predict_ceiling asks of each window. */
+bool o3_predict_fits(const o3_profile *profile, const o3_model *model, const o3_setting *setting, bool at_rest,
+                     const o3_calibration *calibration);
 
 #define O3_CTX_GRID 256
 /* Largest num_ctx on the grid (<= trained) whose predicted high total fits every pool's safe size next to what is

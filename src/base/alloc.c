@@ -16,6 +16,12 @@ void *o3_alloc(size_t count, size_t size)
     return p;
 }
 
+void *o3_alloc_dirty(size_t size)
+{
+    void *p = malloc(size ? size : 1);
+    return p ? p : o3_alloc(1, size); /* says it and ends */
+}
+
 char *o3_strdup(const char *text)
 {
     size_t len = strlen(text);

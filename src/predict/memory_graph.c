@@ -2,6 +2,7 @@
 /* The tensors that llama.cpp evaluates for one worst-case batch, block by block, as far as their sizes and life times
  * matter (b10488, read off the engine's own listing of its graph). Biases, norms of heads and activations change their
  * operand in place and are left out. */
+#include "predict/memory_fold.h"
 #include "predict/memory_plan.h"
 #include "predict/predict_impl.h"
 
@@ -333,11 +334,6 @@ static int mix(graph *g, const o3_layer *l, int norm)
     }
 }
 
-static bool has_experts(const o3_model *m, int i)
-{
-    return m->experts > 0 && m->experts_used > 0 && i >= m->dense_lead;
-}
-
 /* Where the new keys and values go, and which rows of the last block are wanted. */
 static void add_rows(graph *g, plan_kind kind)
 {
@@ -387,7 +383,7 @@ static int block(graph *g, int i, int next, int x)
     const o3_model *m = g->model;
     double e = m->embedding;
     bool last = next < 0, ahead = m->mixer == O3_MIXER_MAMBA || m->mixer == O3_MIXER_SHORTCONV;
-    g->experts = has_experts(m, i);
+    g->experts = fold_has_experts(m, i);
     g->reads_ahead = ahead && !last && !m->layer[next].heads_kv;
     if (ahead && !m->layer[i].heads_kv && !g->state)
         read_state(g); /* the first block: nothing was evaluated before it */
@@ -433,34 +429,60 @@ static graph graph_of(graph_plan *plan, const o3_model *model, const o3_setting 
     return g;
 }
 
-static double replay(const o3_model *model, const o3_setting *setting, const batch_shape *shape, int host_blocks,
-                     double weight_factor)
+/* False if a series that was folded had not settled. */
+static bool replay_fold(graph g, const block_fold *fold, double *ret_bytes)
 {
-    o3_auto(free) graph_plan *plan = plan_new(model->layers);
-    graph g = graph_of(plan, model, setting, shape);
-    bool host = host_blocks < 0;
-    g.host_blocks = host_blocks;
-    g.weight_bytes *= weight_factor;
-    int x = inputs(&g, host), layers = model->layers - model->draft_layers;
-    for (int i = 0; i < layers; i++) {
-        g.copies = i < host_blocks;
-        x = block(&g, i, i + 1 < layers ? i + 1 : -1, x);
+    o3_auto(free) graph_plan *plan = g.plan = plan_new(fold->count);
+    int mark[O3_LAYERS_MAX], x = inputs(&g, g.host_blocks < 0);
+    for (int i = 0; i < fold->count; i++) {
+        int number = fold->at[i].number;
+        g.copies = number < g.host_blocks;
+        x = block(&g, number, number + 1 < fold->all ? number + 1 : -1, x);
+        mark[i] = plan_mark(plan, x, g.state);
     }
     g.copies = false;
-    fresh(&g, model->vocab, inplace(&g, model->embedding, x, 0), 0);
-    return plan_bytes(plan);
+    fresh(&g, g.model->vocab, inplace(&g, g.model->embedding, x, 0), 0);
+    *ret_bytes = plan_bytes(plan);
+    for (int i = 0; i < fold->count; i++)
+        if (fold->at[i].back && !plan_same(plan, mark[i], mark[i - fold->at[i].back]))
+            return false;
+    return true;
+}
+
+static double replay(const o3_model *model, const o3_setting *setting, const batch_shape *shape, int host_blocks,
+                     double weight_factor, int try)
+{
+    graph g = graph_of(NULL, model, setting, shape);
+    block_fold fold;
+    double bytes;
+    g.host_blocks = host_blocks;
+    g.weight_bytes *= weight_factor;
+    do {
+        fold_model(&fold, model, host_blocks, try++);
+    } while (!replay_fold(g, &fold, &bytes));
+    return bytes;
+}
+
+static double compute(const o3_model *model, const o3_setting *setting, const batch_shape *shape, int host_blocks, int try)
+{
+    double bytes = replay(model, setting, shape, host_blocks, 1, try);
+    /* files mix types: where weights are copied, a matrix larger than the average may need another hole */
+    return host_blocks > 0 ? fmax(bytes, replay(model, setting, shape, host_blocks, MIXED_TYPES, try)) : bytes;
 }
 
 double predict_compute(const o3_model *model, const o3_setting *setting, const batch_shape *shape, int host_blocks)
 {
-    double bytes = replay(model, setting, shape, host_blocks, 1);
-    /* files mix types: where weights are copied, a matrix larger than the average may need another hole */
-    return host_blocks > 0 ? fmax(bytes, replay(model, setting, shape, host_blocks, MIXED_TYPES)) : bytes;
+    return compute(model, setting, shape, host_blocks, 0);
+}
+
+double predict_compute_whole(const o3_model *model, const o3_setting *setting, const batch_shape *shape, int host_blocks)
+{
+    return compute(model, setting, shape, host_blocks, FOLD_TRIES);
 }
 
 double predict_compute_beside(const o3_model *model, const o3_setting *setting, const batch_shape *shape, int host_blocks)
 {
-    o3_auto(free) graph_plan *plan = plan_new(model->layers);
+    o3_auto(free) graph_plan *plan = plan_new(0);
     graph g = graph_of(plan, model, setting, shape);
     const o3_layer *l = predict_attention_layer(model);
     sink(&g, inputs(&g, true), 0);

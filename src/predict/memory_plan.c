@@ -21,8 +21,8 @@ typedef struct plan_space {
 graph_plan *plan_new(int blocks)
 {
     int most = ((blocks > 0 ? blocks : 0) + 2) * PLAN_BLOCK_NODES;
-    graph_plan *plan = o3_alloc(1, sizeof(*plan) + (size_t)most * sizeof(plan->node[0]));
-    plan->most = most;
+    graph_plan *plan = o3_alloc_dirty(sizeof(*plan) + (size_t)most * sizeof(plan->node[0]));
+    *plan = (graph_plan){.most = most}; /* nodes are written as they are added */
     return plan;
 }
 
@@ -32,13 +32,30 @@ int plan_add(graph_plan *plan, plan_kind kind, double bytes, const int source[PL
         return 0;
     plan_node *node = &plan->node[plan->count];
     int64_t whole = bytes > 0 && bytes < 1e15 ? (int64_t)bytes : 0;
-    *node = (plan_node){.kind = kind, .bytes = (whole + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT};
+    *node = (plan_node){.kind = (uint8_t)kind, .bytes = (whole + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT};
     for (int i = 0; i < PLAN_SOURCES; i++) {
         node->source[i] = source[i];
-        if (source[i])
+        if (source[i]) {
             plan->node[source[i] - 1].uses++;
+            node->sources = (uint8_t)(i + 1);
+        }
     }
     return ++plan->count;
+}
+
+int plan_mark(graph_plan *plan, int a, int b)
+{
+    int mark = PLAN_ADD(plan, PLAN_MARK, 0, 0);
+    if (mark) { /* it looks at them and does not use them */
+        plan->node[mark - 1].source[0] = a;
+        plan->node[mark - 1].source[1] = b;
+    }
+    return mark;
+}
+
+bool plan_same(const graph_plan *plan, int mark, int other)
+{
+    return mark && other && plan->node[mark - 1].offset == plan->node[other - 1].offset;
 }
 
 static void drop_hole(plan_space *space, int i)
@@ -93,7 +110,7 @@ static plan_node *source_of(graph_plan *plan, const plan_node *node, int i)
 /* Takes over a source that dies with this node; false if there is none of the right size. */
 static bool inherit(graph_plan *plan, plan_node *node)
 {
-    for (int i = 0; i < PLAN_SOURCES && node->kind == PLAN_INPLACE; i++) {
+    for (int i = 0; i < node->sources && node->kind == PLAN_INPLACE; i++) {
         plan_node *from = source_of(plan, node, i);
         if (!from || !from->placed || from->uses != 1 || from->bytes != node->bytes)
             continue;
@@ -104,9 +121,32 @@ static bool inherit(graph_plan *plan, plan_node *node)
     return false;
 }
 
+/* Steele, Lea & Flood 2014, the finaliser of SplitMix64. */
+static uint64_t mix(uint64_t state, int64_t value)
+{
+    uint64_t z = state * 0x9e3779b97f4a7c15 + (uint64_t)value;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+    z = (z ^ z >> 27) * 0x94d049bb133111eb;
+    return z ^ z >> 31;
+}
+
+/* What is free and where the tensors of the mark lie, in one number. */
+static int64_t state_of(const plan_space *space, const graph_plan *plan, const plan_node *mark)
+{
+    uint64_t state = (uint64_t)space->holes;
+    for (int i = 0; i < 2; i++)
+        state = mix(state, mark->source[i] ? plan->node[mark->source[i] - 1].offset : -1);
+    for (int i = 0; i < space->holes; i++)
+        state = mix(mix(state, space->hole[i].offset), space->hole[i].bytes);
+    return (int64_t)state;
+}
+
 double plan_bytes(graph_plan *plan)
 {
-    plan_space space = {.holes = 1, .hole = {{0, INT64_MAX / 2}}};
+    plan_space space; /* not all of it is set: most graphs have a dozen holes */
+    space.holes = 1;
+    space.peak = 0;
+    space.hole[0] = (hole){0, INT64_MAX / 2};
     for (int i = 0; i < plan->count; i++)
         if (plan->node[i].kind == PLAN_INPUT && plan->node[i].bytes) {
             plan->node[i].offset = take(&space, plan->node[i].bytes);
@@ -116,12 +156,16 @@ double plan_bytes(graph_plan *plan)
         plan_node *node = &plan->node[i];
         if (node->kind == PLAN_INPUT)
             continue;
+        if (node->kind == PLAN_MARK) {
+            node->offset = state_of(&space, plan, node);
+            continue;
+        }
         if (node->kind != PLAN_SINK && node->bytes) {
             if (!inherit(plan, node))
                 node->offset = take(&space, node->bytes);
             node->placed = true;
         }
-        for (int j = 0; j < PLAN_SOURCES; j++) {
+        for (int j = 0; j < node->sources; j++) {
             plan_node *from = source_of(plan, node, j);
             if (from && --from->uses == 0 && from->placed) {
                 give(&space, from->offset, from->bytes);

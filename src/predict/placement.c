@@ -4,7 +4,7 @@
 #include "predict_impl.h"
 
 typedef struct device {
-    double free_bytes, full_compute, partial_compute;
+    double free_bytes;
     int begin, end; /* the layers it holds */
 } device;
 
@@ -18,6 +18,9 @@ typedef struct placer {
     int begin;           /* the first layer that is not the host's */
     int count;
     device device[O3_GPUS_MAX];
+    double before[O3_LAYERS_MAX + 1]; /* bytes of the blocks before this one, without what is computed */
+    double full_compute;    /* of a device while the host has no block; NaN = not asked for yet */
+    double partial_compute; /* of the first device while it has some; NaN likewise */
 } placer;
 
 /* Blocks share what is not listed. */
@@ -54,21 +57,31 @@ static bool takes_output(const placer *p, int d)
     return most < 0 || output_weights(p->model) <= (double)most;
 }
 
-static memory_place device_place(const placer *p, int d)
+/* Of the second device and those after it as if the host had none. */
+static double device_compute(placer *p, int d)
+{
+    double *known = p->begin > 0 && d == 0 ? &p->partial_compute : &p->full_compute;
+    if (isnan(*known))
+        *known = predict_compute(p->model, p->setting, &p->shape, known == &p->full_compute ? 0 : p->layers - 2);
+    return *known;
+}
+
+/* Weights outside of the blocks, on the device that has the last layer. */
+static double last_weights(const placer *p, int d)
+{
+    const device *v = &p->device[d];
+    return v->end == p->layers && v->begin < v->end ? p->other_bytes + (takes_output(p, d) ? output_weights(p->model) : 0) : 0;
+}
+
+static memory_place device_place(placer *p, int d)
 {
     const device *v = &p->device[d];
     memory_place place = {.gpu = d};
     add_layers(p, &place, v->begin, v->end);
-    if (v->end == p->layers && v->begin < v->end)
-        place.weights += p->other_bytes + (takes_output(p, d) ? output_weights(p->model) : 0);
+    place.weights += last_weights(p, d);
     if (v->begin < v->end)
-        place.compute = p->begin > 0 ? v->partial_compute : v->full_compute;
+        place.compute = device_compute(p, d);
     return place;
-}
-
-static double sum_of(const memory_place *place)
-{
-    return place->weights + place->kv + place->state + place->compute + place->output;
 }
 
 /* The last `offloaded` layers in proportion to what is free: on one device if `alone` names it, else on all. */
@@ -86,11 +99,14 @@ static void spread(placer *p, int offloaded, int alone)
     }
 }
 
-static bool fits(const placer *p)
+static bool fits(placer *p)
 {
     for (int d = 0; d < p->count; d++) {
-        memory_place place = device_place(p, d);
-        if (place.layers > 0 && sum_of(&place) + (double)p->setting->fit_target_bytes > p->device[d].free_bytes)
+        const device *v = &p->device[d];
+        int end = v->end < p->layers ? v->end : p->layers - 1, begin = v->begin < end ? v->begin : end;
+        double room = v->free_bytes - (double)p->setting->fit_target_bytes;
+        room -= p->before[end] - p->before[begin] + last_weights(p, d);
+        if (v->begin < v->end && (room < 0 || room < device_compute(p, d)))
             return false;
     }
     return true;
@@ -114,6 +130,11 @@ static int fit(placer *p)
 
 static void find_devices(placer *p)
 {
+    for (int i = 0; i < p->layers - 1; i++) {
+        memory_place place = {0};
+        add_layers(p, &place, i, i + 1);
+        p->before[i + 1] = p->before[i] + place.weights + place.kv + place.state;
+    }
     const o3_profile *profile = p->profile;
     p->count = profile->gpu_count;
     for (int d = 0; d < p->count; d++) {
@@ -122,9 +143,6 @@ static void find_devices(placer *p)
         const o3_pool *at = known ? &profile->pools[pool] : NULL;
         int64_t used = at && at->used_bytes > at->models_bytes ? at->used_bytes - at->models_bytes : 0;
         p->device[d].free_bytes = at ? (double)(at->total_bytes - used) : 0;
-        p->device[d].full_compute = d ? p->device[0].full_compute : predict_compute(p->model, p->setting, &p->shape, 0);
-        p->device[d].partial_compute = d ? p->device[0].full_compute
-                                         : predict_compute(p->model, p->setting, &p->shape, p->layers - 2);
     }
 }
 
@@ -168,7 +186,7 @@ void predict_layout(memory_layout *ret_layout, const o3_profile *profile, const 
                     const o3_setting *setting)
 {
     placer p = {.profile = profile, .model = model, .setting = setting, .shape = predict_shape(model, setting),
-                .layers = model->layers + 1};
+                .layers = model->layers + 1, .full_compute = NAN, .partial_compute = NAN};
     int32_t asked = setting->knobs.num_gpu; /* unset and -1: as many as fit */
     p.other_bytes = (double)model->weight_bytes - fmax(0, (double)model->token_embd_bytes) -
                     fmax(0, (double)model->output_bytes);
@@ -183,7 +201,7 @@ void predict_layout(memory_layout *ret_layout, const o3_profile *profile, const 
             spread(&p, offloaded, -1);
     }
     if (offloaded > 0 && offloaded < p.layers) /* which blocks' caches are copied is known now */
-        p.device[0].partial_compute = predict_compute(model, setting, &p.shape, p.layers - offloaded);
+        p.partial_compute = predict_compute(model, setting, &p.shape, p.layers - offloaded);
     *ret_layout = (memory_layout){.count = 1, .spilled_frac = p.count ? 1 - (double)offloaded / p.layers : 0};
     ret_layout->at[0] = host_place(&p, p.layers - offloaded);
     for (int d = 0; d < p.count && offloaded > 0; d++)

@@ -3,7 +3,10 @@
 #include "speed.h"
 
 #define MIB 1048576.0
-#define READING_ERROR (1.5 * MIB) /* of a runner's memory between two loads of the same knobs */
+/* Two loads of the same knobs differ by that: on the host by what heap and stacks take (measured); a device hands memory
+ * out in pages of 2 MiB, and of what grows with the window cache and compute buffer are rounded up, each by itself. */
+#define READING_ERROR_HOST (1.5 * MIB)
+#define READING_ERROR_DEVICE (4 * MIB)
 
 /* Margins on the compute buffer, low and high. The replay gives the engine's own number for graphs that were checked
  * (docs/prediction.md); a backend may reorder the graph, and weights that are copied to it are counted on average. */
@@ -57,6 +60,25 @@ static int tightest(const o3_profile *profile, int gpu, bool at_rest, int64_t *r
     return best;
 }
 
+int o3_memory_of(const o3_profile *profile, int gpu)
+{
+    return gpu >= 0 && o3_pool_is_device(profile, profile->gpus[gpu].pool) ? gpu + 1 : 0;
+}
+
+double o3_reading_error_bytes(int memory)
+{
+    return memory ? READING_ERROR_DEVICE : READING_ERROR_HOST;
+}
+
+/* The slope is exact with num_batch pinned: one load fixes the offset. Memories that are read as one have one offset,
+ * and it is counted with the first. */
+static void correct(o3_range *total, double formula, const o3_calibration *calibration, int memory, bool first)
+{
+    double sum = formula + (first ? calibration->offset[memory].bytes : 0);
+    double error = first ? o3_reading_error_bytes(memory) : 0;
+    *total = (o3_range){sum - error, sum, sum + error};
+}
+
 static void take_place(o3_estimate *e, const o3_profile *profile, const o3_model *model, const memory_place *at,
                        const o3_calibration *calibration)
 {
@@ -76,10 +98,9 @@ static void take_place(o3_estimate *e, const o3_profile *profile, const o3_model
     add(&pool->total_bytes, &overhead);
     if (!model->kv_exact)
         pool->total_bytes.high *= 1 + UNKNOWN_CACHE;
-    if (!gpu && calibration->loads > 0) { /* the slope is exact with num_batch pinned: one load fixes the offset */
-        double sum = exact + at->compute + calibration->offset_bytes;
-        pool->total_bytes = (o3_range){sum - READING_ERROR, sum, sum + READING_ERROR};
-    }
+    int memory = o3_memory_of(profile, at->gpu);
+    if (calibration->offset[memory].known)
+        correct(&pool->total_bytes, exact + at->compute, calibration, memory, memory > 0 || !gpu);
     add_exactly(&e->weights_bytes, at->weights);
     add_exactly(&e->kv_bytes, at->kv);
     add_exactly(&e->state_bytes, at->state);
@@ -87,6 +108,27 @@ static void take_place(o3_estimate *e, const o3_profile *profile, const o3_model
     add(&e->compute_bytes, &compute);
     add(&e->overhead_bytes, &overhead);
     add(&e->total_bytes, &pool->total_bytes);
+}
+
+static void move_excess(o3_range *from, o3_range *to, double most)
+{
+    o3_range kept = {fmin(from->low, most), fmin(from->mid, most), fmin(from->high, most)};
+    add(to, &(o3_range){from->low - kept.low, from->mid - kept.mid, from->high - kept.high});
+    *from = kept;
+}
+
+/* The automatic placement measures what lies on a device, overhead included, and leaves its target free: what would be too
+ * much for that lies on the host. */
+static void keep_target(o3_estimate *e, const o3_profile *profile)
+{
+    for (int i = 1; i < e->pool_count; i++) {
+        o3_pool_estimate *p = &e->pools[i];
+        if (p->pool < 0 || !o3_pool_is_device(profile, p->pool) || p->room_bytes == INT64_MAX || !p->layers)
+            continue;
+        const o3_pool *pool = &profile->pools[p->pool];
+        double most = (double)(p->room_bytes + pool->total_bytes - pool->safe_bytes - e->setting.fit_target_bytes);
+        move_excess(&p->total_bytes, &e->pools[0].total_bytes, fmax(0, most));
+    }
 }
 
 /* The part of an estimate that says whether it fits: bytes by memory, without rates. */
@@ -97,6 +139,17 @@ static void predict_bytes(o3_estimate *e, memory_layout *layout, const o3_profil
     *e = (o3_estimate){.setting = *setting, .spilled_frac = layout->spilled_frac};
     for (int i = 0; i < layout->count; i++)
         take_place(e, profile, model, &layout->at[i], calibration);
+    if (setting->knobs.num_gpu < 0)
+        keep_target(e, profile);
+    double window = setting->knobs.num_ctx;
+    e->prompt_cache_bytes_per_token = window > 0 ? (int64_t)(e->kv_bytes.mid / setting->parallel / window) : 0;
+}
+
+void o3_predict_bytes(o3_estimate *ret_estimate, const o3_profile *profile, const o3_model *model,
+                      const o3_setting *setting, const o3_calibration *calibration)
+{
+    memory_layout layout;
+    predict_bytes(ret_estimate, &layout, profile, model, setting, calibration);
 }
 
 void o3_predict(o3_estimate *ret_estimate, const o3_profile *profile, const o3_model *model,
@@ -105,9 +158,7 @@ void o3_predict(o3_estimate *ret_estimate, const o3_profile *profile, const o3_m
     o3_estimate *e = ret_estimate;
     memory_layout layout;
     char speed[192];
-    double full = setting->knobs.num_ctx;
     predict_bytes(e, &layout, profile, model, setting, calibration);
-    e->prompt_cache_bytes_per_token = full > 0 ? (int64_t)(e->kv_bytes.mid / setting->parallel / full) : 0;
     double ps = predict_ps(&layout, model, setting), spare = e->compute_bytes.high - e->compute_bytes.mid;
     e->ps_bytes = (o3_range){ps * 0.995 - (e->compute_bytes.mid - e->compute_bytes.low), ps, ps * 1.005 + spare};
     predict_rates(e, profile, model, setting, calibration);
@@ -132,44 +183,73 @@ int64_t o3_pool_room(const o3_profile *profile, int pool, bool at_rest)
     return p->safe_bytes - (models < used ? used - models : 0);
 }
 
-/* Index of the pool that cannot take its part, -1 if all can. What lies on a GPU that shares the host's memory counts
- * in both. */
-static int overfull(const o3_estimate *e, const o3_profile *profile, bool at_rest)
+/* By how many bytes the fullest pool would be above its safe size (negative: below), and *ret_over, a pool that is; -1
+ * if none. What lies on a GPU that shares the host's memory counts in both. */
+static double excess_of(const o3_profile *profile, const o3_model *model, const o3_setting *setting, bool at_rest,
+                        const o3_calibration *calibration, int *ret_over)
 {
-    double host = 0;
-    for (int i = e->pool_count - 1; i >= 0; i--) {
-        const o3_pool_estimate *p = &e->pools[i];
+    double host = 0, most = -INFINITY;
+    o3_estimate e;
+    o3_predict_bytes(&e, profile, model, setting, calibration);
+    *ret_over = -1;
+    for (int i = e.pool_count - 1; i >= 0; i--) {
+        const o3_pool_estimate *p = &e.pools[i];
         int64_t room;
         double high = p->total_bytes.high + (p->gpu < 0 ? host : 0);
         int pool = tightest(profile, p->gpu, at_rest, &room);
         host += p->gpu >= 0 && profile->gpus[p->gpu].unified ? high : 0;
-        if (pool >= 0 && high > (double)room)
-            return pool;
+        if (pool < 0)
+            continue;
+        most = fmax(most, high - (double)room);
+        if (*ret_over < 0 && high > (double)room)
+            *ret_over = pool;
     }
-    return -1;
+    return most;
+}
+
+/* Where the next window is tried, in steps. On the host memory is close to linear in the window, so a line through the
+ * ends of the bracket usually hits the step, and the one after it proves it; where it bends, each fourth try halves the
+ * bracket. Where the engine moves blocks between memories, a larger window may take less of one, and only halving is left. */
+static int64_t next_try(int64_t low, int64_t high, double below, double above, int tries, bool moves)
+{
+    if (!tries && !moves)
+        return high - 1;
+    double line = moves || (tries && tries % 4 == 0) ? 0.5 : isnan(below) ? 0 : below / (below - above);
+    int64_t next = low + (int64_t)(line * (double)(high - low));
+    return next <= low ? low + 1 : next >= high ? high - 1 : next;
+}
+
+bool o3_predict_fits(const o3_profile *profile, const o3_model *model, const o3_setting *setting, bool at_rest,
+                     const o3_calibration *calibration)
+{
+    int over;
+    excess_of(profile, model, setting, at_rest, calibration, &over);
+    return over < 0;
 }
 
 int64_t o3_predict_ceiling(const o3_profile *profile, const o3_model *model, const o3_setting *setting, bool at_rest,
                            const o3_calibration *calibration, int *ret_limiting)
 {
     int64_t trained = model->trained_tokens > 0 ? model->trained_tokens : 131072; /* bounded by model */
-    int64_t low = 0, high = trained / O3_CTX_GRID; /* in grid steps; memory grows with every step */
+    int64_t low = 0, high = trained / O3_CTX_GRID + 1; /* in steps: low fits, high does not */
+    double below = NAN, above = NAN; /* the excess there, where it is known */
+    bool moves = profile->gpu_count > 0 && setting->knobs.num_gpu != 0;
     int limiting = -1;
-    while (low < high) {
-        int64_t middle = (low + high + 1) / 2;
+    for (int tries = 0; high - low > 1; tries++) {
+        int over;
+        int64_t middle = next_try(low, high, below, above, tries, moves);
         o3_setting at = o3_setting_at(setting, middle * O3_CTX_GRID);
-        o3_estimate e;
-        memory_layout layout;
-        predict_bytes(&e, &layout, profile, model, &at, calibration);
-        int over = overfull(&e, profile, at_rest);
+        double excess = excess_of(profile, model, &at, at_rest, calibration, &over);
         if (over < 0) {
             low = middle;
+            below = excess;
         } else {
-            high = middle - 1;
+            high = middle;
+            above = excess;
             limiting = over;
         }
     }
     if (ret_limiting)
-        *ret_limiting = low == trained / O3_CTX_GRID ? -1 : limiting;
+        *ret_limiting = limiting;
     return low * O3_CTX_GRID;
 }

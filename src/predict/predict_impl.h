@@ -46,6 +46,8 @@ bool predict_graph_known(const o3_model *model);
 /* Bytes of the compute buffer: on the host alone (host_blocks -1), or on a device while the weights and caches of the
  * first host_blocks blocks lie on the host, and are copied as a batch needs them. */
 double predict_compute(const o3_model *model, const o3_setting *setting, const batch_shape *shape, int host_blocks);
+/* The same with every block replayed: slow, and what predict_compute must equal. */
+double predict_compute_whole(const o3_model *model, const o3_setting *setting, const batch_shape *shape, int host_blocks);
 /* Bytes of the host's buffer beside a device: what a batch brings in. */
 double predict_compute_beside(const o3_model *model, const o3_setting *setting, const batch_shape *shape, int host_blocks);
 

@@ -14,7 +14,7 @@ void speed_place(o3_estimate *ret_estimate, const o3_profile *profile, const o3_
 {
     ret_estimate->setting = *setting;
     if (profile->gpu_count) /* else the host has everything, and the memory's formulas need not be asked */
-        o3_predict(ret_estimate, profile, model, setting, calibration);
+        o3_predict_bytes(ret_estimate, profile, model, setting, calibration);
 }
 
 /* The devices that hold layers, in their order: the host's come first, the output last. */

@@ -271,11 +271,40 @@ static void reported_size(void **state)
              92.10 + 2 + 90 + 0.19 + (layout.at[0].compute + layout.at[1].compute) / MIB, 0.0001, "some of both");
 }
 
+/* The ceiling is a window that fits, and the next one does not: by a line as by halving. */
+static void ceiling_is_the_last_that_fits(void **state)
+{
+    (void)state;
+    const o3_calibration none = O3_CALIBRATION_NONE;
+    o3_model *models[] = {smollm2(), gemma3()};
+    const o3_profile *profile = machine(0, NULL, -1);
+    o3_pool *ram = (o3_pool *)&profile->pools[0];
+    for (int i = 0; i < 2 * 40; i++) {
+        o3_model *m = models[i % 2];
+        o3_setting s = setting_at(O3_CTX_GRID, 1 + i % 3, i % 5 != 0, "f16", O3_UNSET);
+        int limiting;
+        o3_estimate e;
+        ram->safe_bytes = (int64_t)((150 + 37 * i) * MIB);
+        int64_t ceiling = o3_predict_ceiling(profile, m, &s, true, &none, &limiting);
+        s.knobs.num_ctx = (int32_t)ceiling;
+        o3_predict_bytes(&e, profile, m, &s, &none);
+        assert_true(!ceiling || e.total_bytes.high <= (double)ram->safe_bytes);
+        s.knobs.num_ctx += O3_CTX_GRID;
+        o3_predict_bytes(&e, profile, m, &s, &none);
+        assert_true(ceiling == m->trained_tokens || e.total_bytes.high > (double)ram->safe_bytes);
+        assert_int_equal(limiting, ceiling == m->trained_tokens ? -1 : 0);
+    }
+    free(models[0]);
+    free(models[1]);
+    free((void *)profile);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(software_device), cmocka_unit_test(host_only), cmocka_unit_test(spill), cmocka_unit_test(mapped),
         cmocka_unit_test(several_devices), cmocka_unit_test(ceilings), cmocka_unit_test(reported_size),
+        cmocka_unit_test(ceiling_is_the_last_that_fits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

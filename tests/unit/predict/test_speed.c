@@ -3,7 +3,7 @@
  * slower makes the prediction slower. */
 #include "speed_models.h"
 
-static const o3_calibration none = {0, 0, 1, 1, 1, 1, 0};
+static const o3_calibration none = {.prefill_ratio = 1, .prefill_attention_ratio = 1, .decode_ratio = 1, .decode_kv_ratio = 1};
 
 static o3_speed speed(const o3_profile *p, const o3_model *m, const o3_setting *s, int64_t depth)
 {
