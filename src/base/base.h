@@ -12,6 +12,7 @@
 
 /* Out of memory ends the process with a message (every outside size is bounded first). Zeroed. */
 void *o3_alloc(size_t count, size_t size) __attribute__((malloc, returns_nonnull));
+void *o3_alloc_dirty(size_t size); /* the same, but not zeroed: for what is written before it is read */
 char *o3_strdup(const char *text) __attribute__((malloc, returns_nonnull));
 /* Copies and cuts at the destination's size; always terminated. */
 void o3_copy(char *dst, size_t dst_size, const char *src);
@@ -96,13 +97,18 @@ uint64_t o3_hash(const void *bytes, size_t len, uint64_t seed); /* FNV-1a mixed;
 /* Files below a root ("/" or a capture). Return -1 / NAN-free -1 on any failure; text is cut at the size. */
 int64_t o3_read_text(const char *root, const char *path, char *dst, size_t dst_size); /* bytes read, -1 */
 int64_t o3_read_i64(const char *root, const char *path, int64_t missing);
+/* Where a symbolic link points, -1 if it is none. In a capture, which has no links, a file with that text. */
+int64_t o3_read_link(const char *root, const char *path, char *dst, size_t dst_size);
+/* Calls `seen` with all that this thread reads by these functions from now on; NULL = nobody wants to know. */
+typedef void (*o3_read_seen)(void *ctx, const char *path, const char *bytes, size_t len);
+void o3_read_watch(o3_read_seen seen, void *ctx);
 int64_t o3_field_i64(const char *text, const char *key, int64_t missing); /* "key  123 kB" or "key: 123" -> 123 */
 bool o3_mkdirs(const char *path, unsigned mode); /* all parents; true if it is there in the end */
 
 /* For people: "315 MiB", "1.5 GiB"; "2:10", "6 min 41 s"; "unknown" for negative or NaN. */
 void o3_fmt_bytes(char *dst, size_t dst_size, double bytes);
 void o3_fmt_duration(char *dst, size_t dst_size, double seconds);
-bool o3_parse_duration(const char *text, double *ret_seconds); /* "90", "90s", "15m", "1h30m" */
+bool o3_parse_duration(const char *text, double *ret_seconds); /* "90", "90s", "15m", "1h30m", "100ms" */
 bool o3_parse_bytes(const char *text, int64_t *ret_bytes);     /* "320M", "4096", "1.5GiB" */
 /* The nearest of `names` within a third of its length, or NULL (did you mean). */
 const char *o3_nearest(const char *wanted, const char *const *names, int count);

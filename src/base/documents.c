@@ -34,6 +34,23 @@ bool o3_knobs_equal(const o3_knobs *a, const o3_knobs *b)
     return true;
 }
 
+void o3_knobs_text(const o3_knobs *knobs, const o3_knobs *other, char *dst, size_t dst_size)
+{
+    dst[0] = '\0';
+    for (const o3_knob_field *field = o3_knob_fields; field->name; field++) {
+        int32_t value = o3_knob_get(knobs, field);
+        size_t len = strlen(dst);
+        if ((other && value == o3_knob_get(other, field)) || (!other && value == O3_UNSET))
+            continue;
+        o3_format(dst + len, dst_size - len, "%s%s ", len ? ", " : "", field->name);
+        len = strlen(dst);
+        if (value == O3_UNSET || field->boolean)
+            o3_copy(dst + len, dst_size - len, value == O3_UNSET ? "unset" : value ? "true" : "false");
+        else
+            o3_format(dst + len, dst_size - len, "%d", value);
+    }
+}
+
 static const struct {
     const char *name, *text;
 } outcomes[] = {
@@ -47,6 +64,16 @@ static const char *const sample_kinds[] = {
     [O3_SAMPLE_RUNG] = "rung",
     [O3_SAMPLE_DECODE] = "decode",
 };
+
+static const char *const race_verdicts[] = {
+    [O3_RACE_NOT_RUN] = "not-run",     [O3_RACE_DEFAULT] = "default",   [O3_RACE_UNDECIDED] = "undecided",
+    [O3_RACE_WINNER] = "winner",       [O3_RACE_FALLBACK] = "fallback",
+};
+
+const char *o3_race_verdict_name(o3_race_verdict verdict)
+{
+    return race_verdicts[verdict];
+}
 
 static const char *const step_reasons[] = {
     [O3_STEP_NONE] = "none",
@@ -118,4 +145,14 @@ const o3_preset o3_preset_none = {
     .success_frac = NAN,
     .success_low = NAN,
     .success_high = NAN,
+};
+
+const o3_server_row o3_server_row_none = {
+    .predicted_tokens = -1,
+    .window_tokens = -1,
+    .compared_num_ctx = -1,
+    .decode_per_s = NO_MEASURE,
+    .prefill_per_s = NO_MEASURE,
+    .decode_ratio = {NAN, NAN, NAN},
+    .prefill_ratio = {NAN, NAN, NAN},
 };

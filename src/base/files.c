@@ -8,12 +8,50 @@
 
 #include "base.h"
 
+static _Thread_local struct {
+    o3_read_seen seen;
+    void *ctx;
+} watcher;
+
+void o3_read_watch(o3_read_seen seen, void *ctx)
+{
+    watcher.seen = seen;
+    watcher.ctx = ctx;
+}
+
+static int64_t got_text(const char *path, const char *dst, size_t len)
+{
+    int saved = errno;
+    if (watcher.seen)
+        watcher.seen(watcher.ctx, path, dst, len);
+    errno = saved;
+    return (int64_t)len;
+}
+
+static bool full_path(char full[PATH_MAX], const char *root, const char *path)
+{
+    int len = snprintf(full, PATH_MAX, "%s%s", root && strcmp(root, "/") ? root : "", path);
+    return len >= 0 && len < PATH_MAX;
+}
+
+int64_t o3_read_link(const char *root, const char *path, char *dst, size_t dst_size)
+{
+    char full[PATH_MAX];
+    dst[0] = '\0';
+    if (!full_path(full, root, path))
+        return -1;
+    ssize_t len = readlink(full, dst, dst_size - 1);
+    if (len < 0)
+        return errno == EINVAL ? o3_read_text(root, path, dst, dst_size) : -1;
+    dst[len] = '\0';
+    return got_text(path, dst, (size_t)len);
+}
+
 int64_t o3_read_text(const char *root, const char *path, char *dst, size_t dst_size)
 {
     char full[PATH_MAX];
     dst[0] = '\0';
-    int len = snprintf(full, sizeof(full), "%s%s", root && strcmp(root, "/") ? root : "", path);
-    if (len < 0 || len >= (int)sizeof(full))
+    if (!full_path(full, root, path))
         return -1;
     int fd = open(full, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
@@ -24,7 +62,7 @@ int64_t o3_read_text(const char *root, const char *path, char *dst, size_t dst_s
         got += (size_t)n;
     close(fd);
     dst[got] = '\0';
-    return n < 0 ? -1 : (int64_t)got;
+    return n < 0 ? -1 : got_text(path, dst, got);
 }
 
 int64_t o3_read_i64(const char *root, const char *path, int64_t missing)

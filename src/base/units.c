@@ -42,11 +42,12 @@ bool o3_parse_duration(const char *text, double *ret_seconds)
         if (!isdigit((unsigned char)*text) && *text != '.')
             return false;
         double value = strtod(text, &end);
-        double unit = *end == 'h' ? 3600 : *end == 'm' ? 60 : *end == 's' || !*end ? 1 : 0;
+        bool thousandth = end[0] == 'm' && end[1] == 's';
+        double unit = thousandth ? 0.001 : *end == 'h' ? 3600 : *end == 'm' ? 60 : *end == 's' || !*end ? 1 : 0;
         if (end == text || unit == 0)
             return false;
         total += value * unit;
-        text = *end ? end + 1 : end;
+        text = end + thousandth + (*end != '\0');
     }
     *ret_seconds = total;
     return total <= 1e9;

@@ -7,8 +7,7 @@
 
 #include "hardware/hardware_impl.h"
 
-/* Larger ones mean "none": v1 writes LONG_MAX rounded down to a page. */
-#define LIMIT_NONE_FROM (INT64_C(1) << 60)
+#define MOUNTINFO_MAX (1 << 20)
 
 static bool has_token(const char *list, const char *token)
 {
@@ -73,7 +72,6 @@ static bool mount_matches(char *line, int version, const char *controller, char 
     char *tail = dash + 3, *type = strsep(&tail, " "), *source = strsep(&tail, " ");
     if (!type || !source || !tail)
         return false;
-    tail[strcspn(tail, "\n")] = '\0';
     if (version == 2 ? strcmp(type, "cgroup2") != 0 : strcmp(type, "cgroup") || !has_token(tail, controller))
         return false;
     unescape(part[3]);
@@ -124,16 +122,14 @@ static bool usual_place(const char *root, const char *path, int version, const c
 
 bool hw_group_find(const char *root, int pid, int version, const char *controller, hw_group *ret_group)
 {
-    char path[O3_GROUP_PATH_MAX], full[PATH_MAX], *top, *mount;
+    char path[O3_GROUP_PATH_MAX], *top, *mount, *line;
     bool found = false, fits = false;
     if (!group_path(root, pid, version, controller, path, sizeof(path)))
         return false;
-    FILE *file = hw_full_path(full, sizeof(full), root, "/proc/self/mountinfo") ? fopen(full, "re") : NULL;
-    if (!file)
+    o3_auto(free) char *text = o3_alloc(1, MOUNTINFO_MAX);
+    if (o3_read_text(root, "/proc/self/mountinfo", text, MOUNTINFO_MAX) < 0)
         return usual_place(root, path, version, controller, ret_group);
-    o3_auto(free) char *line = NULL;
-    size_t size = 0;
-    while (!fits && getline(&line, &size, file) > 0) {
+    for (char *rest = text; !fits && (line = strsep(&rest, "\n"));) {
         if (!mount_matches(line, version, controller, &top, &mount))
             continue;
         const char *below = below_top(path, top);
@@ -142,7 +138,6 @@ bool hw_group_find(const char *root, int pid, int version, const char *controlle
         if (!fits && !found && strncmp(path, "/..", 3))
             found = group_set(ret_group, version, mount, top, "");
     }
-    fclose(file);
     return fits || found;
 }
 
@@ -186,7 +181,7 @@ static int64_t limit_file(const char *root, const hw_group *group, const char *f
         *ret_bad = true;
         return -1;
     }
-    return value >= LIMIT_NONE_FROM ? -1 : (int64_t)value;
+    return value >= HW_LIMIT_NONE_FROM ? -1 : (int64_t)value;
 }
 
 static int64_t lower(int64_t a, int64_t b)
@@ -213,7 +208,7 @@ static int64_t group_limit(o3_profile *profile, const char *root, const hw_group
 static int64_t hidden_limit(o3_profile *profile, const hw_group *group, const char *stat, int64_t own)
 {
     int64_t limit = group->version == 1 ? o3_field_i64(stat, "hierarchical_memory_limit", -1) : -1;
-    if (limit <= 0 || limit >= LIMIT_NONE_FROM || (own >= 0 && own <= limit))
+    if (limit <= 0 || limit >= HW_LIMIT_NONE_FROM || (own >= 0 && own <= limit))
         return own;
     o3_note(&profile->notes, "a memory limit of %lld bytes comes from a cgroup above those visible here",
             (long long)limit);
@@ -298,7 +293,7 @@ static void parse_stat(stat_fields *fields, const struct stat_key *keys, const c
             errno = 0;
             char *end;
             long long value = strtoll(line + len + 1, &end, 10);
-            if (!errno && end != line + len + 1 && value >= 0 && value < LIMIT_NONE_FROM)
+            if (!errno && end != line + len + 1 && value >= 0 && value < HW_LIMIT_NONE_FROM)
                 *(int64_t *)(void *)((char *)fields + key->at) = value;
             break;
         }
@@ -328,7 +323,7 @@ int64_t o3_cgroup_count(int version, const char *stat, int64_t kernel_bytes, int
     int64_t bytes = lists > kinds ? lists : kinds;
 
     if (version == 1)
-        bytes += kernel_bytes < LIMIT_NONE_FROM ? known(kernel_bytes) : 0;
+        bytes += kernel_bytes < HW_LIMIT_NONE_FROM ? known(kernel_bytes) : 0;
     else if (f.kernel >= 0) /* since 5.18 one line for all of it */
         bytes += f.kernel > known(f.slab_reclaimable) ? f.kernel - known(f.slab_reclaimable) : 0;
     else

@@ -99,36 +99,26 @@ static void read_isa(o3_profile *profile, const char *info)
     }
 }
 
-/* Online CPUs of `set`; ret_first: the lowest of them, -1 if there is none. */
-static int online_of(const hw_set *set, const hw_set *online, int *ret_first)
-{
-    int count = 0;
-    *ret_first = -1;
-    for (int cpu = 0; cpu < HW_CPUS_MAX; cpu++) {
-        if (!hw_set_has(set, cpu) || !hw_set_has(online, cpu))
-            continue;
-        *ret_first = count++ ? *ret_first : cpu;
-    }
-    return count;
-}
-
 /* Cores and packages from sysfs: a core is counted at the first online CPU of its thread list. */
-static bool read_topology(o3_profile *profile, const char *root, const hw_set *online)
+static bool read_topology(o3_profile *profile, const char *root, const hw_set *online, hw_set *ret_cores)
 {
+    hw_set cores = {.known = true};
     uint64_t packages[HW_CPUS_MAX / 64] = {0};
-    int cores = 0, threads = 0, package_count = 0;
+    int threads = 0, package_count = 0;
     for (int cpu = 0; cpu < HW_CPUS_MAX; cpu++) {
         char path[128], siblings[1024];
-        int first;
         if (!hw_set_has(online, cpu))
             continue;
         O3_FORMAT(path, "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", cpu);
         if (!hw_read_line(root, path, siblings, sizeof(siblings)))
             return false;
         hw_set together = hw_set_parse(siblings);
-        int width = online_of(&together, online, &first);
+        for (int i = 0; i < O3_COUNT(together.bits); i++)
+            together.bits[i] &= online->bits[i];
+        int width = hw_set_count(&together);
         threads = width > threads ? width : threads;
-        cores += first == cpu;
+        if (hw_set_first(&together) == cpu)
+            cores.bits[cpu / 64] |= UINT64_C(1) << (cpu % 64);
         O3_FORMAT(path, "/sys/devices/system/cpu/cpu%d/topology/physical_package_id", cpu);
         int64_t package = o3_read_i64(root, path, -1);
         /* Firmware of small ARM boards numbers nothing (-1) or with handles beyond any count. */
@@ -136,9 +126,10 @@ static bool read_topology(o3_profile *profile, const char *root, const hw_set *o
         package_count += !(packages[package / 64] >> (package % 64) & 1);
         packages[package / 64] |= UINT64_C(1) << (package % 64);
     }
-    if (!cores)
+    if (!hw_set_count(&cores))
         return false;
-    profile->cores = cores;
+    *ret_cores = cores;
+    profile->cores = hw_set_count(&cores);
     profile->threads_per_core = threads;
     profile->packages = package_count;
     return true;
@@ -179,12 +170,13 @@ void hw_cpu_read(o3_profile *profile, const char *root)
         read_names(profile, root, info);
         read_isa(profile, info);
     }
-    hw_set set = {.known = false};
+    hw_set set = {.known = false}, cores = {.known = false};
     if (hw_read_line(root, "/sys/devices/system/cpu/online", online, sizeof(online)))
         set = hw_set_parse(online);
     profile->cpus_online = set.known ? hw_set_count(&set) : -1;
-    if (!set.known || !read_topology(profile, root, &set))
+    if (!set.known || !read_topology(profile, root, &set, &cores))
         topology_of_cpuinfo(profile, root);
+    hw_topology_read(profile, root, &set, &cores);
     if (profile->cpus_online < 0)
         o3_note(&profile->notes, "the number of CPUs is unknown: neither /sys nor /proc/cpuinfo tells it");
 }

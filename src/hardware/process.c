@@ -9,6 +9,7 @@
 
 #define HOLDERS_MAX 64
 #define ENVIRON_MAX 262144
+#define PASSWD_MAX 262144
 #define VARIABLES_MAX 64
 
 bool hw_full_path(char *dst, size_t dst_size, const char *root, const char *path)
@@ -125,8 +126,7 @@ static bool has_suffix(const char *text, size_t len, const char *suffix)
     return len >= suffix_len && !strncmp(text + len - suffix_len, suffix, suffix_len);
 }
 
-/* len: of the name. Settings of the engine and of the libraries below it that choose devices. */
-static bool is_ours(const char *name, size_t len)
+bool hw_variable_is_ours(const char *name, size_t len)
 {
     static const char *const prefixes[] = {"OLLAMA_", "LLAMA_", "GGML_"};
     for (int i = 0; i < O3_COUNT(prefixes); i++)
@@ -136,7 +136,7 @@ static bool is_ours(const char *name, size_t len)
 }
 
 /* The profile is stored and shown to others. */
-static bool is_secret(const char *name, size_t len)
+bool hw_variable_is_secret(const char *name, size_t len)
 {
     static const char *const words[] = {"KEY", "TOKEN", "SECRET", "PASSWORD"};
     for (int i = 0; i < O3_COUNT(words); i++)
@@ -161,7 +161,7 @@ static void read_environment(o3_profile *profile, const char *root, int pid)
     profile->engine_env_known = len >= 0;
     for (char *p = text, *end = text + (len > 0 ? len : 0); p < end; p += strlen(p) + 1) {
         size_t name_len = strcspn(p, "=");
-        if (!p[name_len] || !is_ours(p, name_len))
+        if (!p[name_len] || !hw_variable_is_ours(p, name_len))
             continue;
         for (char *c = p; *c; c++)
             *c = iscntrl((unsigned char)*c) ? '?' : *c;
@@ -174,7 +174,7 @@ static void read_environment(o3_profile *profile, const char *root, int pid)
     for (int i = 0; i < count; i++) {
         size_t used = strlen(profile->engine_env), room = sizeof(profile->engine_env) - used;
         size_t name_len = strcspn(variables[i], "=");
-        const char *value = is_secret(variables[i], name_len) ? "(hidden)" : variables[i] + name_len + 1;
+        const char *value = hw_variable_is_secret(variables[i], name_len) ? "(hidden)" : variables[i] + name_len + 1;
         if (name_len + strlen(value) + 3 > room)
             cut = true;
         else
@@ -184,18 +184,59 @@ static void read_environment(o3_profile *profile, const char *root, int pid)
         o3_note(&profile->notes, "the engine's environment is longer than what is kept of it");
 }
 
+/* "name:x:uid:..." */
+static void read_user(o3_profile *profile, const char *root)
+{
+    o3_auto(free) char *text = o3_alloc(1, PASSWD_MAX);
+    char *rest = text, *line;
+    o3_read_text(root, "/etc/passwd", text, PASSWD_MAX);
+    while ((line = strsep(&rest, "\n"))) {
+        char *name = strsep(&line, ":"), *password = strsep(&line, ":"), *uid = strsep(&line, ":");
+        if (password && uid && *uid && strtol(uid, NULL, 10) == profile->engine_uid) {
+            O3_COPY(profile->engine_user, name);
+            return;
+        }
+    }
+}
+
+/* The innermost service or scope in the path that systemd gave the process: "0::/system.slice/ollama.service". */
+static void read_unit(o3_profile *profile, const char *root, int pid)
+{
+    static const char *const kinds[] = {".service", ".scope"};
+    char path[64], text[16384], *rest = text, *line, *part;
+    hw_pid_path(path, sizeof(path), pid, "cgroup");
+    if (o3_read_text(root, path, text, sizeof(text)) <= 0)
+        return;
+    while ((line = strsep(&rest, "\n")) && !*profile->engine_unit) {
+        if (strncmp(line, "0::", 3) && !strstr(line, ":name=systemd:"))
+            continue;
+        while ((part = strsep(&line, "/")))
+            for (int i = 0; i < O3_COUNT(kinds); i++)
+                if (has_suffix(part, strlen(part), kinds[i]))
+                    O3_COPY(profile->engine_unit, part);
+    }
+}
+
+static void read_owner(o3_profile *profile, const char *root, int pid)
+{
+    char path[64], text[4096];
+    hw_pid_path(path, sizeof(path), pid, "status");
+    if (o3_read_text(root, path, text, sizeof(text)) > 0)
+        profile->engine_uid = (int)o3_field_i64(text, "Uid", -1);
+    if (profile->engine_uid >= 0)
+        read_user(profile, root);
+    read_unit(profile, root, pid);
+}
+
 void hw_process_read(o3_profile *profile, const char *root, int pid)
 {
-    char path[64], full[PATH_MAX];
+    char path[64];
     read_environment(profile, root, pid);
+    read_owner(profile, root, pid);
     if (!profile->engine_env_known)
         o3_note(&profile->notes, "the environment of the engine (process %d, another user's) cannot be read", pid);
     hw_pid_path(path, sizeof(path), pid, "exe");
-    ssize_t len = -1;
-    if (hw_full_path(full, sizeof(full), root, path))
-        len = readlink(full, profile->engine_exe, sizeof(profile->engine_exe) - 1);
-    profile->engine_exe[len > 0 ? len : 0] = '\0';
-    if (len <= 0) { /* not ours to follow; the command line is open to everybody */
+    if (o3_read_link(root, path, profile->engine_exe, sizeof(profile->engine_exe)) <= 0) { /* not ours to follow; the command line is open to everybody */
         hw_pid_path(path, sizeof(path), pid, "cmdline");
         o3_read_text(root, path, profile->engine_exe, sizeof(profile->engine_exe));
     }

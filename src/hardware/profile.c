@@ -28,25 +28,27 @@ static bool process_there(const char *root, int pid)
 
 /* min(limit x total, total - reserve). The shipped reserve is meant for a desktop beside the engine; in a small
  * pool it would leave nothing, so it counts as no more than the limit already keeps back, unless the user set it. */
-static int64_t safe_of(int64_t total, double limit_frac, const o3_config *config)
+static int64_t safe_of(int64_t total, double limit_frac, int64_t reserve_mb, bool users)
 {
-    int64_t reserve_mb = config->hardware_monitoring.resource_headroom.ram_reserve_mb;
     double reserve = reserve_mb > 0 ? (double)reserve_mb * (double)MIB : 0;
     double kept_back = (1 - limit_frac) * (double)total;
-    if (!config->hardware_monitoring.ram_reserve_is_users && reserve > kept_back)
+    if (!users && reserve > kept_back)
         reserve = kept_back;
     double by_limit = limit_frac * (double)total, by_reserve = (double)total - reserve;
     double safe = by_limit < by_reserve ? by_limit : by_reserve;
     return safe > 0 ? (int64_t)safe : 0;
 }
 
-static o3_pool *add_pool(o3_profile *profile, const o3_config *config, int64_t total, int64_t used)
+o3_pool *hw_pool_add(o3_profile *profile, const o3_config *config, hw_pool_kind kind, int64_t total, int64_t used)
 {
-    double percent = config->hardware_monitoring.safety_thresholds.max_ram_percent;
+    __auto_type m = &config->hardware_monitoring;
+    bool vram = kind == HW_POOL_VRAM, users = vram ? m->vram_reserve_is_users : m->ram_reserve_is_users;
+    double percent = vram ? m->safety_thresholds.max_vram_percent : m->safety_thresholds.max_ram_percent;
+    int64_t reserve_mb = vram ? m->resource_headroom.vram_reserve_mb : m->resource_headroom.ram_reserve_mb;
     o3_pool *pool = &profile->pools[profile->pool_count++];
     *pool = (o3_pool){.total_bytes = total, .used_bytes = used, .safe_bytes = -1, .limit_frac = percent / 100};
     if (total >= 0)
-        pool->safe_bytes = safe_of(total, pool->limit_frac, config);
+        pool->safe_bytes = safe_of(total, pool->limit_frac, reserve_mb, users);
     return pool;
 }
 
@@ -64,35 +66,49 @@ static void name_of_group(const o3_cgroup *group, char *dst, size_t dst_size)
 static void read_pools(o3_profile *profile, const char *root, const o3_config *config)
 {
     int64_t ram = profile->ram_bytes, available = profile->ram_available_bytes;
-    o3_pool *pool = add_pool(profile, config, ram, ram >= 0 && available >= 0 ? ram - available : -1);
+    o3_pool *pool = hw_pool_add(profile, config, HW_POOL_RAM, ram, ram >= 0 && available >= 0 ? ram - available : -1);
     O3_COPY(pool->name, "ram");
     O3_COPY(pool->source, "/proc/meminfo");
     for (int i = 0; i < profile->cgroup_count; i++) {
         const o3_cgroup *group = &profile->cgroups[i];
         if (group->limit_bytes < 0 || (ram >= 0 && group->limit_bytes >= ram))
             continue;
-        pool = add_pool(profile, config, group->limit_bytes, o3_cgroup_unreclaimable(root, group));
+        pool = hw_pool_add(profile, config, HW_POOL_RAM, group->limit_bytes, o3_cgroup_unreclaimable(root, group));
         pool->cgroup = i + 1;
         name_of_group(group, pool->name, sizeof(pool->name));
         O3_FORMAT(pool->source, "%s/memory.stat", group->dir);
     }
-    for (int i = 0; i < profile->pool_count; i++)
+}
+
+static void note_nothing_left(o3_profile *profile, const o3_config *config)
+{
+    __auto_type reserve = &config->hardware_monitoring.resource_headroom;
+    for (int i = 0; i < profile->pool_count; i++) {
+        bool device = o3_pool_is_device(profile, i);
         if (profile->pools[i].safe_bytes == 0)
             o3_note(&profile->notes, "the reserve of %lld MiB leaves nothing of %s",
-                    (long long)config->hardware_monitoring.resource_headroom.ram_reserve_mb, profile->pools[i].name);
+                    (long long)(device ? reserve->vram_reserve_mb : reserve->ram_reserve_mb), profile->pools[i].name);
+    }
+}
+
+static int64_t steps(int64_t bytes)
+{
+    return bytes < 0 ? -1 : (bytes + RAM_STEP / 2) / RAM_STEP;
 }
 
 /* Not over names, paths, free memory or kernel version: those change and the answers stay. */
 static void set_fingerprint(o3_profile *profile)
 {
     o3_auto(buf) o3_buf text = O3_BUF(4096);
-    int64_t ram = profile->ram_bytes < 0 ? -1 : (profile->ram_bytes + RAM_STEP / 2) / RAM_STEP;
     o3_buf_printf(&text, "cpu=%s|isa=%s|packages=%d|cores=%d|threads=%d|online=%d|usable=%.2f|ram=%lld",
                   profile->cpu_model, profile->isa, profile->packages, profile->cores, profile->threads_per_core,
-                  profile->cpus_online, profile->usable_cpus, (long long)ram);
+                  profile->cpus_online, profile->usable_cpus, (long long)steps(profile->ram_bytes));
     for (int i = 0; i < profile->pool_count; i++)
         if (profile->pools[i].cgroup)
             o3_buf_printf(&text, "|limit=%lld", (long long)profile->pools[i].total_bytes);
+    for (int i = 0; i < profile->gpu_count; i++)
+        o3_buf_printf(&text, "|gpu=%s %s %lld", profile->gpus[i].name, profile->gpus[i].part,
+                      (long long)steps(profile->pools[profile->gpus[i].pool].total_bytes));
     O3_FORMAT(profile->fingerprint, "hw1-%016llx%016llx",
               (unsigned long long)o3_hash(o3_buf_text(&text), text.len, 1),
               (unsigned long long)o3_hash(o3_buf_text(&text), text.len, 2));
@@ -114,7 +130,7 @@ o3_status o3_profile_read(o3_profile *ret_profile, const char *root, const o3_co
                           bool engine_local, o3_err *err)
 {
     o3_auto(free) o3_profile *profile = o3_alloc(1, sizeof(*profile));
-    profile->engine_pid = -1;
+    profile->engine_pid = profile->engine_uid = -1;
     profile->engine_local = engine_local;
     profile->bandwidth = O3_BANDWIDTH_NONE;
     read_system(profile, root);
@@ -126,7 +142,10 @@ o3_status o3_profile_read(o3_profile *ret_profile, const char *root, const o3_co
     if (engine_local) {
         read_engine(profile, root, engine_pid);
         hw_cgroups_read(profile, root, profile->engine_pid);
+        hw_limits_read(profile, root, profile->engine_pid);
         read_pools(profile, root, config);
+        hw_gpus_read(profile, root, config);
+        note_nothing_left(profile, config);
     } else {
         o3_note(&profile->notes, "the engine runs on another machine: local sensors say nothing about it");
     }

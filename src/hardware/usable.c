@@ -55,6 +55,14 @@ int hw_set_count(const hw_set *set)
     return count;
 }
 
+int hw_set_first(const hw_set *set)
+{
+    for (int i = 0; i < O3_COUNT(set->bits); i++)
+        if (set->bits[i])
+            return i * 64 + __builtin_ctzll(set->bits[i]);
+    return -1;
+}
+
 /* Keeps in `set` what is also in `other`; an unknown or disjoint one (a stale capture) changes nothing. */
 static bool set_narrow(hw_set *set, const hw_set *other)
 {
@@ -68,8 +76,7 @@ static bool set_narrow(hw_set *set, const hw_set *other)
     return hw_set_count(set) < before;
 }
 
-/* False if it was cut. */
-static bool set_format(const hw_set *set, char *dst, size_t dst_size)
+bool hw_set_format(const hw_set *set, char *dst, size_t dst_size)
 {
     *dst = '\0';
     for (int cpu = 0; cpu < HW_CPUS_MAX; cpu++) {
@@ -111,8 +118,7 @@ static hw_set cpuset_read(const char *root, int pid, hw_group *ret_group)
     return (hw_set){.known = false};
 }
 
-/* Cores of this group's own quota; NaN = none. */
-static double quota_read(const char *root, const hw_group *group)
+double hw_group_quota(const char *root, const hw_group *group)
 {
     char text[128], period_text[64];
     const char *second;
@@ -140,7 +146,7 @@ static double lowest_quota(const char *root, int pid, hw_group *ret_group)
         if (!hw_group_find(root, pid, version, "cpu", &group))
             continue;
         do {
-            double quota = quota_read(root, &group);
+            double quota = hw_group_quota(root, &group);
             if (!isnan(quota) && !(quota >= lowest)) {
                 lowest = quota;
                 *ret_group = group;
@@ -163,20 +169,20 @@ void hw_usable_read(o3_profile *profile, const char *root, int pid)
     hw_set inside = cpuset_read(root, pid, &group);
     if (set_narrow(&set, &inside)) {
         hw_group_name(&group, name, sizeof(name));
-        set_format(&set, list, sizeof(list));
+        hw_set_format(&set, list, sizeof(list));
         O3_FORMAT(profile->usable_why, "cpuset %s of %s", list, name);
     }
     hw_pid_path(path, sizeof(path), pid, "status");
     if (o3_read_text(root, path, text, 16384) > 0 && hw_key_text(text, "Cpus_allowed_list", allowed, sizeof(allowed))) {
         hw_set affinity = hw_set_parse(allowed);
         if (set_narrow(&set, &affinity)) {
-            set_format(&set, list, sizeof(list));
+            hw_set_format(&set, list, sizeof(list));
             O3_FORMAT(profile->usable_why, "affinity %s", list);
         }
     }
     int cpus = set.known ? hw_set_count(&set) : profile->cpus_online;
     profile->usable_cpus = cpus > 0 ? (double)cpus : (double)NAN;
-    if (!set_format(&set, profile->cpu_list, sizeof(profile->cpu_list)))
+    if (!hw_set_format(&set, profile->cpu_list, sizeof(profile->cpu_list)))
         profile->cpu_list[0] = '\0'; /* half a list would be a wrong one */
 
     double quota = lowest_quota(root, pid, &group);

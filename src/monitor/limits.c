@@ -18,6 +18,8 @@ void limits_init(monitor_limits *limits, const o3_profile *profile, const o3_mon
 void limits_rearm(monitor_limits *limits, int64_t now_ns)
 {
     limits->temperature_count = 0;
+    for (int i = 0; i < O3_GPUS_MAX; i++)
+        limits->gpus[i].temperature_count = limits->gpus[i].margin_count = 0;
     if (limits->pressure_from_ns != INT64_MAX)
         limits->pressure_from_ns = now_ns;
 }
@@ -27,11 +29,40 @@ void limits_runner(monitor_limits *limits, bool there, int64_t now_ns)
     limits->pressure_from_ns = there ? now_ns : INT64_MAX;
 }
 
+/* Whose memory a pool is; -1: the host's. */
+static int gpu_of(const monitor_limits *limits, int pool)
+{
+    for (int i = 0; i < limits->profile->gpu_count; i++)
+        if (limits->profile->gpus[i].pool == pool && o3_pool_is_device(limits->profile, pool))
+            return i;
+    return -1;
+}
+
+static double every_s(const monitor_limits *limits, int gpu)
+{
+    return gpu < 0 ? 0 : (double)limits->last.gpus[gpu].every_ns / (double)O3_NS_PER_S;
+}
+
+/* A GPU's readings come when its driver gives them: each counts once. A sleeping one is as good as seen. */
+static void heat_add(gpu_heat *heat, const gpu_sample *gpu, const gpu_sample *before)
+{
+    if (!gpu->slow_at_ns || gpu->slow_at_ns == before->slow_at_ns)
+        return;
+    if (!isnan(gpu->values.temperature_c) || !isnan(gpu->values.margin_c) || (gpu->values.asleep && heat->seen_ns))
+        heat->seen_ns = gpu->slow_at_ns;
+    if (!isnan(gpu->values.temperature_c))
+        heat->temperatures[heat->temperature_count++ % LIMITS_TEMPERATURES] = gpu->values.temperature_c;
+    if (!isnan(gpu->values.margin_c))
+        heat->margins[heat->margin_count++ % LIMITS_TEMPERATURES] = gpu->values.margin_c;
+}
+
 void limits_add(monitor_limits *limits, const monitor_reading *reading, int what)
 {
     for (int i = 0; i < limits->profile->pool_count; i++)
         if (reading->pool_bytes[i] >= 0)
-            limits->pool_seen_ns[i] = reading->at_ns;
+            limits->pool_seen_ns[i] = gpu_of(limits, i) < 0 ? reading->at_ns : reading->gpus[gpu_of(limits, i)].at_ns;
+    for (int i = 0; i < limits->profile->gpu_count; i++)
+        heat_add(&limits->gpus[i], &reading->gpus[i], &limits->last.gpus[i]);
     if ((what & MONITOR_READ_TEMPERATURE) && !isnan(reading->temperature_c)) {
         limits->temperature_seen_ns = reading->at_ns;
         limits->temperatures[limits->temperature_count++ % LIMITS_TEMPERATURES] = reading->temperature_c;
@@ -115,12 +146,34 @@ static double median3(double a, double b, double c)
     return fmax(fmin(a, b), fmin(fmax(a, b), c));
 }
 
+static double median_of(const double t[LIMITS_TEMPERATURES])
+{
+    return median3(t[0], t[1], t[2]);
+}
+
+static bool gpu_too_hot(const monitor_limits *limits, int i, char *dst, size_t dst_size)
+{
+    const gpu_heat *heat = &limits->gpus[i];
+    const o3_gpu *gpu = &limits->profile->gpus[i];
+    double celsius = heat->temperature_count < LIMITS_TEMPERATURES ? NAN : median_of(heat->temperatures);
+    double margin = heat->margin_count < LIMITS_TEMPERATURES ? NAN : median_of(heat->margins);
+    if (celsius >= limits->options.max_temperature_c) {
+        o3_format(dst, dst_size, "GPU %s at %.0f °C (median of three readings), over the limit of %.4g °C",
+                  *gpu->pci ? gpu->pci : gpu->name, celsius, limits->options.max_temperature_c);
+        return true;
+    }
+    if (!(margin <= 0))
+        return false;
+    o3_format(dst, dst_size, "GPU %s is within five degrees of a limit of its own (a sensor at %.0f °C)",
+              *gpu->pci ? gpu->pci : gpu->name, limits->last.gpus[i].values.hot_c);
+    return true;
+}
+
 static bool too_hot(const monitor_limits *limits, char *dst, size_t dst_size)
 {
     if (limits->options.max_temperature_c <= 0 || limits->temperature_count < LIMITS_TEMPERATURES)
         return false;
-    const double *t = limits->temperatures;
-    double median = median3(t[0], t[1], t[2]);
+    double median = median_of(limits->temperatures);
     if (median < limits->options.max_temperature_c)
         return false;
     o3_format(dst, dst_size, "CPU at %.0f °C (median of three readings), over the limit of %.4g °C", median,
@@ -133,12 +186,25 @@ static double age_s(const monitor_limits *limits, int64_t seen_ns)
     return (double)(limits->last.at_ns - seen_ns) / (double)O3_NS_PER_S;
 }
 
+/* One whose use could not be read at the start is not watched; the profile's notes say so. */
+static bool never_told(const monitor_limits *limits, int pool)
+{
+    return gpu_of(limits, pool) >= 0 && limits->profile->pools[pool].used_bytes < 0;
+}
+
 static o3_monitor_stop pool_lost(const monitor_limits *limits, int i, char *dst, size_t dst_size)
 {
     const o3_pool *pool = &limits->profile->pools[i];
     double age = age_s(limits, limits->pool_seen_ns[i]);
     /* A pool of unknown size has no limit to be held against. */
-    if (pool->total_bytes < 0 || age <= limits->options.stale_s)
+    if (pool->total_bytes < 0 || never_told(limits, i))
+        return O3_STOP_NONE;
+    int gpu = gpu_of(limits, i);
+    if (gpu >= 0 && limits->last.gpus[gpu].values.lost) {
+        o3_format(dst, dst_size, "the driver has lost %s; the machine may have to be restarted", pool->name);
+        return O3_STOP_STALE;
+    }
+    if (age <= fmax(limits->options.stale_s, 2.5 * every_s(limits, gpu))) /* one that is asked seldom is old later */
         return O3_STOP_NONE;
     if (!limits->last.pool_gone[i]) {
         o3_format(dst, dst_size, "%s could not be read for %.1f s, so its limit cannot be watched", pool->name, age);
@@ -152,8 +218,23 @@ static o3_monitor_stop pool_lost(const monitor_limits *limits, int i, char *dst,
     return O3_STOP_STALE;
 }
 
+static bool gpu_sensor_lost(const monitor_limits *limits, int i, char *dst, size_t dst_size)
+{
+    const gpu_heat *heat = &limits->gpus[i];
+    double age = age_s(limits, heat->seen_ns);
+    if (limits->options.max_temperature_c <= 0 || !heat->seen_ns ||
+        age <= fmax(limits->options.stale_s, 2.5 * every_s(limits, i)) + SLOW_STALE_S)
+        return false;
+    o3_format(dst, dst_size, "the temperature of GPU %s could not be read for %.1f s, so it cannot be watched",
+              limits->profile->gpus[i].pci, age);
+    return true;
+}
+
 static bool sensor_lost(const monitor_limits *limits, char *dst, size_t dst_size)
 {
+    for (int i = 0; i < limits->profile->gpu_count; i++)
+        if (gpu_sensor_lost(limits, i, dst, dst_size))
+            return true;
     double age = age_s(limits, limits->temperature_seen_ns);
     if (limits->options.max_temperature_c <= 0 || !limits->temperature_seen_ns ||
         age <= limits->options.stale_s + SLOW_STALE_S)
@@ -171,6 +252,9 @@ o3_monitor_stop limits_check(const monitor_limits *limits, char *dst, size_t dst
         return O3_STOP_PRESSURE;
     if (too_hot(limits, dst, dst_size))
         return O3_STOP_TEMPERATURE;
+    for (int i = 0; i < limits->profile->gpu_count && limits->options.max_temperature_c > 0; i++)
+        if (gpu_too_hot(limits, i, dst, dst_size))
+            return O3_STOP_TEMPERATURE;
     for (int i = 0; i < limits->profile->pool_count; i++) {
         o3_monitor_stop lost = pool_lost(limits, i, dst, dst_size);
         if (lost != O3_STOP_NONE)

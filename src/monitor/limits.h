@@ -8,6 +8,12 @@
 #define LIMITS_RING 64
 #define LIMITS_TEMPERATURES 3
 
+typedef struct gpu_heat {
+    int64_t seen_ns; /* of its last reading; 0: never */
+    double temperatures[LIMITS_TEMPERATURES], margins[LIMITS_TEMPERATURES];
+    int temperature_count, margin_count;
+} gpu_heat;
+
 typedef struct monitor_limits {
     const o3_profile *profile;
     o3_monitor_options options;
@@ -16,6 +22,7 @@ typedef struct monitor_limits {
     int64_t pressure_from_ns;           /* waits before it do not count; INT64_MAX: no runner */
     double temperatures[LIMITS_TEMPERATURES];
     int temperature_count;
+    gpu_heat gpus[O3_GPUS_MAX];
     struct { int64_t at_ns, busy_ticks, all_ticks, psi_full_us; } ring[LIMITS_RING]; /* of the last second and more */
     int ring_count; /* ever added */
     monitor_reading last;

@@ -62,3 +62,9 @@ double monitor_cost_s(o3_monitor *monitor)
 {
     return monitor->ops->cost_s(monitor);
 }
+
+void monitor_notes(o3_monitor *monitor, o3_notes *notes)
+{
+    if (monitor->ops->notes)
+        monitor->ops->notes(monitor, notes);
+}

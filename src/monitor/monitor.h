@@ -32,6 +32,7 @@ typedef struct o3_window {    /* between two marks; rates are NaN in windows sho
     int64_t swap_in_pages;    /* -1 unknown */
     int64_t refault_file_pages; /* workingset_refault_file of the innermost cgroup or the host; -1 unknown */
     int64_t oom_kills;        /* by the kernel, in the innermost cgroup or the host; -1 unknown */
+    bool gpu_throttled;       /* heat or the hardware's own alarm held a GPU's clock back */
 } o3_window;
 
 /* What set the token. */
@@ -59,6 +60,7 @@ typedef struct monitor_ops {
     int64_t (*ticks)(o3_monitor *);
     double (*age_s)(o3_monitor *);
     double (*cost_s)(o3_monitor *);
+    void (*notes)(o3_monitor *, o3_notes *notes); /* NULL: never has any */
 } monitor_ops;
 struct o3_monitor { /* what an implementation begins with */
     const monitor_ops *ops;
@@ -88,6 +90,8 @@ void monitor_rearm(o3_monitor *monitor);
 int64_t monitor_pool_bytes(o3_monitor *monitor, int pool);
 int64_t monitor_ticks(o3_monitor *monitor); /* of the thread; readings asked for by others are not counted */
 double monitor_age_s(o3_monitor *monitor);  /* since the last reading: large = the thread itself is stuck */
+/* What a reader of the run's numbers should know of the watching itself: a driver that is slow is asked more seldom. */
+void monitor_notes(o3_monitor *monitor, o3_notes *notes);
 double monitor_cost_s(o3_monitor *monitor); /* CPU time the thread has used so far */
 
 #endif

@@ -10,6 +10,7 @@
 
 #include "base/base.h"
 #include "monitor/limits.h"
+#include "monitor/sampler.h"
 
 #define SLOW_NS (500 * O3_NS_PER_MS)
 #define NEAR_PARTS 4            /* of an interval, while a pool nears its limit */
@@ -20,7 +21,7 @@ typedef struct sampler {
     o3_monitor base;
     pthread_t thread;
     pthread_mutex_t io, lock;
-    pthread_cond_t wake;
+    pthread_cond_t wake, ticked;
     int64_t interval_ns;
     o3_cancel *cancel;
     const o3_profile *profile;
@@ -37,6 +38,10 @@ typedef struct sampler {
     o3_monitor_stop stop;
     char reason[O3_TEXT_MAX];
     int64_t ticks, near_until_ns, peaks_from_ns;
+    int64_t rest_bytes[O3_POOLS_MAX]; /* the least use of a GPU's memory while no runner was watched; -1 not known */
+    int64_t slowest_every_ns[O3_GPUS_MAX]; /* how seldom a GPU had to be asked */
+    int gpu_throttle;                 /* seen since the mark */
+    monitor_reading first, kept[SAMPLER_KEPT]; /* kept: of the last ticks, by their number */
     double cost_s;
     bool stopping;
 } sampler;
@@ -56,14 +61,35 @@ static int64_t larger(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
+/* Of a GPU's memory: what its driver says of the process, else what it grew by since there was none. */
+static int64_t runner_bytes_of(sampler *m, const monitor_reading *reading, int pool)
+{
+    int64_t now = reading->pool_bytes[pool], *rest = &m->rest_bytes[pool];
+    if (!o3_pool_is_device(m->profile, pool))
+        return reading->runner_bytes;
+    for (int i = 0; i < m->profile->gpu_count; i++)
+        if (m->profile->gpus[i].pool == pool && reading->gpus[i].values.runner_bytes >= 0)
+            return reading->gpus[i].values.runner_bytes;
+    if (m->runner_pid > 0)
+        return now >= 0 && *rest >= 0 ? larger(now - *rest, 0) : -1;
+    if (now >= 0 && (*rest < 0 || now < *rest))
+        *rest = now;
+    return -1;
+}
+
 static void peaks_add(sampler *m, const monitor_reading *reading)
 {
     for (int i = 0; i < m->peaks.count; i++) {
         m->peaks.pools[i].bytes = larger(m->peaks.pools[i].bytes, reading->pool_bytes[i]);
-        m->peaks.pools[i].runner_bytes = larger(m->peaks.pools[i].runner_bytes, reading->runner_bytes);
+        m->peaks.pools[i].runner_bytes = larger(m->peaks.pools[i].runner_bytes, runner_bytes_of(m, reading, i));
     }
     /* Of a number and a NaN, fmax takes the number. */
     m->peaks.temperature_c = fmax(m->peaks.temperature_c, reading->temperature_c);
+    for (int i = 0; i < m->profile->gpu_count; i++) {
+        m->peaks.temperature_c = fmax(m->peaks.temperature_c, reading->gpus[i].values.temperature_c);
+        m->slowest_every_ns[i] = larger(m->slowest_every_ns[i], reading->gpus[i].every_ns);
+        m->gpu_throttle |= reading->gpus[i].values.throttle > 0 ? reading->gpus[i].values.throttle : 0;
+    }
     m->peaks.cpu_frac = fmax(m->peaks.cpu_frac, limits_busy_frac(&m->limits, m->peaks_from_ns));
 }
 
@@ -112,6 +138,7 @@ static void wait_until(sampler *m, int64_t deadline_ns)
 static void *run(void *arg)
 {
     sampler *m = arg;
+    monitor_reading reading;
     int64_t next_ns = o3_now_ns() + m->interval_ns, slow_ns = next_ns;
     pthread_mutex_lock(&m->lock);
     for (;;) {
@@ -123,7 +150,9 @@ static void *run(void *arg)
 
         int64_t now_ns = o3_now_ns();
         bool slow = now_ns >= slow_ns;
-        look_for(m, slow ? MONITOR_READ_TEMPERATURE : 0); /* counters are read at the ends of windows */
+        pthread_mutex_lock(&m->io);
+        look(m, slow ? MONITOR_READ_TEMPERATURE : 0, &reading); /* counters are read at the ends of windows */
+        pthread_mutex_unlock(&m->io);
         if (slow)
             slow_ns = now_ns + SLOW_NS - m->interval_ns / 2;
         /* Ticks that were missed are not made up for. */
@@ -131,8 +160,11 @@ static void *run(void *arg)
             next_ns += (1 + (now_ns - next_ns) / m->interval_ns) * m->interval_ns;
 
         pthread_mutex_lock(&m->lock);
-        m->ticks++;
-        m->cost_s = thread_cost_s();
+        m->kept[m->ticks++ % SAMPLER_KEPT] = reading;
+        m->cost_s = thread_cost_s() + sources_cost_s(m->sources);
+        pthread_mutex_unlock(&m->lock);
+        pthread_cond_broadcast(&m->ticked); /* who wakes finds the lock free */
+        pthread_mutex_lock(&m->lock);
     }
     pthread_mutex_unlock(&m->lock);
     return NULL;
@@ -142,6 +174,7 @@ static void dispose(sampler *m)
 {
     sources_close(m->sources);
     pthread_cond_destroy(&m->wake);
+    pthread_cond_destroy(&m->ticked);
     pthread_mutex_destroy(&m->lock);
     pthread_mutex_destroy(&m->io);
     free(m);
@@ -167,8 +200,10 @@ static void sampler_watch(o3_monitor *monitor, int server_pid, int runner_pid)
     if (runner_pid != m->runner_pid) {
         pthread_mutex_lock(&m->lock);
         limits_runner(&m->limits, runner_pid > 0, o3_now_ns());
-        pthread_mutex_unlock(&m->lock);
+        for (int i = 0; i < O3_POOLS_MAX && runner_pid <= 0; i++)
+            m->rest_bytes[i] = -1; /* found anew: the last runner is going */
         m->runner_pid = runner_pid;
+        pthread_mutex_unlock(&m->lock);
     }
     look(m, 0, &reading);
     pthread_mutex_unlock(&m->io);
@@ -200,6 +235,9 @@ static void sampler_mark(o3_monitor *monitor)
     sampler *m = (sampler *)monitor;
     pthread_mutex_lock(&m->io);
     sources_mark(m->sources);
+    pthread_mutex_lock(&m->lock);
+    m->gpu_throttle = 0;
+    pthread_mutex_unlock(&m->lock);
     look(m, MONITOR_READ_COUNTERS, &m->mark);
     m->marked = true;
     pthread_mutex_unlock(&m->io);
@@ -241,6 +279,7 @@ static void sampler_since_mark(o3_monitor *monitor, o3_window *ret_window)
             ret_window->psi_memory_frac = fmin((double)waited_us / 1e6 / ret_window->seconds, 1);
         ret_window->swap_in_pages = difference(now.swap_in_pages, m->mark.swap_in_pages);
         ret_window->refault_file_pages = difference(now.refault_file_pages, m->mark.refault_file_pages);
+        ret_window->gpu_throttled = m->gpu_throttle & (GPU_THROTTLE_THERMAL | GPU_THROTTLE_HARDWARE);
         ret_window->oom_kills = difference(now.oom_kills, m->mark.oom_kills);
     }
     pthread_mutex_unlock(&m->io);
@@ -285,6 +324,26 @@ static int64_t sampler_ticks(o3_monitor *monitor)
     return ticks;
 }
 
+int64_t sampler_take(o3_monitor *monitor, int64_t tick, int64_t until_ns, monitor_reading *ret_reading)
+{
+    sampler *m = (sampler *)monitor;
+    struct timespec t = {.tv_sec = (time_t)(until_ns / O3_NS_PER_S), .tv_nsec = (long)(until_ns % O3_NS_PER_S)};
+    pthread_mutex_lock(&m->lock);
+    while (m->ticks <= tick && pthread_cond_timedwait(&m->ticked, &m->lock, &t) != ETIMEDOUT)
+        ;
+    int64_t oldest = m->ticks > SAMPLER_KEPT ? m->ticks - SAMPLER_KEPT : 0;
+    int64_t taken = tick >= m->ticks ? -1 : tick < oldest ? oldest : tick;
+    if (taken >= 0)
+        *ret_reading = m->kept[taken % SAMPLER_KEPT];
+    pthread_mutex_unlock(&m->lock);
+    return taken;
+}
+
+void sampler_first(o3_monitor *monitor, monitor_reading *ret_reading)
+{
+    *ret_reading = ((sampler *)monitor)->first;
+}
+
 static double sampler_age_s(o3_monitor *monitor)
 {
     sampler *m = (sampler *)monitor;
@@ -303,6 +362,19 @@ static double sampler_cost_s(o3_monitor *monitor)
     return cost;
 }
 
+static void sampler_notes(o3_monitor *monitor, o3_notes *notes)
+{
+    sampler *m = (sampler *)monitor;
+    int64_t every_ns[O3_GPUS_MAX];
+    pthread_mutex_lock(&m->lock);
+    memcpy(every_ns, m->slowest_every_ns, sizeof(every_ns));
+    pthread_mutex_unlock(&m->lock);
+    for (int i = 0; i < m->profile->gpu_count; i++)
+        if (every_ns[i] > m->interval_ns)
+            o3_note(notes, "%s answers slowly for GPU %s: its memory was at times read every %.1f s only",
+                    m->profile->gpus[i].source, m->profile->gpus[i].pci, (double)every_ns[i] / (double)O3_NS_PER_S);
+}
+
 static const monitor_ops sampler_ops = {
     .stop = sampler_stop,
     .watch = sampler_watch,
@@ -316,6 +388,7 @@ static const monitor_ops sampler_ops = {
     .ticks = sampler_ticks,
     .age_s = sampler_age_s,
     .cost_s = sampler_cost_s,
+    .notes = sampler_notes,
 };
 
 static sampler *create(const o3_profile *profile, const o3_monitor_options *options, o3_cancel *cancel)
@@ -327,6 +400,8 @@ static sampler *create(const o3_profile *profile, const o3_monitor_options *opti
     m->cancel = cancel;
     m->interval_ns = options->interval_ms * O3_NS_PER_MS;
     m->runner_pid = -1;
+    for (int i = 0; i < O3_POOLS_MAX; i++)
+        m->rest_bytes[i] = -1;
     m->sources = sources_open(options->root, profile);
     limits_init(&m->limits, profile, options, o3_now_ns());
     peaks_clear(m);
@@ -335,6 +410,7 @@ static sampler *create(const o3_profile *profile, const o3_monitor_options *opti
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&m->wake, &attr);
+    pthread_cond_init(&m->ticked, &attr);
     pthread_condattr_destroy(&attr);
     return m;
 }
@@ -348,6 +424,7 @@ o3_status monitor_start(o3_monitor **ret_monitor, const o3_profile *profile, con
                        options->interval_ms);
     sampler *m = create(profile, options, cancel);
     look_for(m, MONITOR_READ_TEMPERATURE);
+    m->first = m->limits.last;
     /* Signals are the program's: none may be handled here. */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
@@ -357,6 +434,7 @@ o3_status monitor_start(o3_monitor **ret_monitor, const o3_profile *profile, con
         dispose(m);
         return o3_fail(err, O3_E_INTERNAL, "the monitor's thread cannot be started: %s", strerror(failed));
     }
+    pthread_setname_np(m->thread, "o3-sampler");
     *ret_monitor = &m->base;
     return O3_OK;
 }

@@ -33,7 +33,10 @@ struct monitor_sources {
     bool all_cpus;
     uint64_t cpu_bits[CPUS_MAX / 64];
     pool_source pools[O3_POOLS_MAX];
+    gpu_sources *gpus;          /* NULL: none is watched */
+    int pool_gpu[O3_POOLS_MAX]; /* whose memory it is; -1 no GPU's */
     source_file stat, psi, vmstat, group_stat, group_events;
+    cpu_source cpu;
     source_file sensors[SOURCE_SENSORS_MAX];
     process_source processes[PROCESSES];
     int64_t engine_ticks, fresh_from_ticks;
@@ -137,11 +140,9 @@ static void stat_read(monitor_sources *s, monitor_reading *r)
 
 static void psi_read(monitor_sources *s, monitor_reading *r)
 {
-    r->psi_full_us = -1;
-    const char *full = source_read(&s->psi, s->text, sizeof(s->text)) ? strstr(s->text, "full ") : NULL;
-    const char *total = full ? strstr(full, "total=") : NULL;
-    if (total && isdigit((unsigned char)total[6]))
-        r->psi_full_us = strtoll(total + 6, NULL, 10);
+    bool there = source_read(&s->psi, s->text, sizeof(s->text));
+    r->psi_full_us = there ? source_psi_us(s->text, "full") : -1;
+    r->psi_some_us = there ? source_psi_us(s->text, "some") : -1;
 }
 
 static int64_t first_field(const char *text, const char *const *keys)
@@ -216,6 +217,17 @@ static void process_read(monitor_sources *s, process_source *process)
     process->ticks = ticks;
 }
 
+/* Exactly, and without a file. */
+static void self_read(monitor_sources *s)
+{
+    struct timespec t;
+    int64_t hz = sysconf(_SC_CLK_TCK), *last = &s->processes[SELF].ticks;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    int64_t ticks = t.tv_sec * hz + t.tv_nsec / (1000000000 / hz);
+    s->engine_ticks += *last >= 0 ? ticks - *last : 0;
+    *last = ticks;
+}
+
 static void processes_read(monitor_sources *s, monitor_reading *r)
 {
     int watched = 0, seen = 0;
@@ -223,29 +235,43 @@ static void processes_read(monitor_sources *s, monitor_reading *r)
         /* A server without a runner of its own is both; its time counts once. */
         if (i == RUNNER && s->processes[RUNNER].pid == s->processes[SERVER].pid)
             continue;
-        process_read(s, &s->processes[i]);
+        if (i == SELF && !*s->root)
+            self_read(s);
+        else
+            process_read(s, &s->processes[i]);
         watched += i != SELF && s->processes[i].pid >= 0;
         seen += i != SELF && s->processes[i].ticks >= 0;
     }
     r->engine_ticks = s->engine_ticks;
     r->engine_known = watched > 0 && seen == watched;
     r->server_gone = s->processes[SERVER].gone;
-    r->runner_bytes = -1;
+    r->runner_bytes = r->runner_anon_bytes = r->runner_file_bytes = -1;
     if (source_fd_read(s->processes[RUNNER].status_fd, s->text, 8192)) {
         int64_t anon = kib(s->text, "RssAnon"), shmem = kib(s->text, "RssShmem");
         r->runner_bytes = anon < 0 ? -1 : anon + (shmem > 0 ? shmem : 0);
+        r->runner_anon_bytes = anon;
+        r->runner_file_bytes = kib(s->text, "RssFile");
     }
+}
+
+static void pools_read(monitor_sources *s, int what, monitor_reading *r)
+{
+    if (s->gpus)
+        gpu_sources_read(s->gpus, what & MONITOR_READ_TEMPERATURE, s->processes[RUNNER].pid, r->gpus);
+    for (int i = 0; i < s->pool_count; i++)
+        r->pool_bytes[i] = s->pool_gpu[i] >= 0 ? r->gpus[s->pool_gpu[i]].values.used_bytes
+                                               : pool_read(s, &s->pools[i], &r->pool_gone[i]);
 }
 
 void sources_read(monitor_sources *s, int what, monitor_reading *ret_reading)
 {
     monitor_reading *r = &s->last;
     r->at_ns = o3_now_ns();
-    for (int i = 0; i < s->pool_count; i++)
-        r->pool_bytes[i] = pool_read(s, &s->pools[i], &r->pool_gone[i]);
+    pools_read(s, what, r);
     stat_read(s, r);
     processes_read(s, r);
     psi_read(s, r);
+    cpu_source_read(&s->cpu, what & MONITOR_READ_TEMPERATURE, &r->cpu);
     if (what & MONITOR_READ_COUNTERS)
         counters_read(s, r);
     if (what & MONITOR_READ_TEMPERATURE)
@@ -330,6 +356,18 @@ static void group_open(monitor_sources *s, const o3_profile *profile)
     }
 }
 
+static void gpus_open(monitor_sources *s, const o3_profile *profile)
+{
+    s->gpus = profile->gpu_count ? gpu_sources_open(s->root, profile) : NULL;
+    for (int i = 0; i < O3_POOLS_MAX; i++)
+        s->pool_gpu[i] = -1;
+    for (int i = 0; i < O3_GPUS_MAX; i++)
+        s->last.gpus[i].values = GPU_READING_UNKNOWN;
+    for (int i = 0; i < profile->gpu_count; i++)
+        if (o3_pool_is_device(profile, profile->gpus[i].pool))
+            s->pool_gpu[profile->gpus[i].pool] = i;
+}
+
 monitor_sources *sources_open(const char *root, const o3_profile *profile)
 {
     monitor_sources *s = o3_alloc(1, sizeof(*s));
@@ -342,11 +380,14 @@ monitor_sources *sources_open(const char *root, const o3_profile *profile)
     s->pool_count = profile->pool_count < O3_POOLS_MAX ? profile->pool_count : O3_POOLS_MAX;
     for (int i = 0; i < s->pool_count; i++)
         pool_open(s, &s->pools[i], profile, &profile->pools[i]);
+    gpus_open(s, profile);
     cpus_open(s, profile);
     source_open(&s->stat, s->root, "/proc", "stat");
     source_open(&s->vmstat, s->root, "/proc", "vmstat");
     group_open(s, profile);
     s->sensor_count = sensors_open(s->root, s->sensors);
+    cpu_source_open(&s->cpu, s->root);
+    s->last.cpu = (cpu_reading){.psi_some_us = -1, .throttle_count = -1, .energy_uj = -1};
     s->processes[SELF].pid = 0;
     s->processes[SELF].stat_fd = proc_open(s, -1, "stat");
     sources_mark(s);
@@ -360,6 +401,8 @@ void sources_close(monitor_sources *s)
     source_file *const singles[] = {&s->stat, &s->psi, &s->vmstat, &s->group_stat, &s->group_events};
     for (int i = 0; i < O3_COUNT(singles); i++)
         source_close(singles[i]);
+    cpu_source_close(&s->cpu);
+    gpu_sources_close(s->gpus);
     for (int i = 0; i < s->pool_count; i++) {
         source_close(&s->pools[i].stat);
         source_close(&s->pools[i].kernel);
@@ -375,4 +418,9 @@ void sources_close(monitor_sources *s)
 int sources_cpus(const monitor_sources *s)
 {
     return s->cpus;
+}
+
+double sources_cost_s(monitor_sources *s)
+{
+    return gpu_sources_cost_s(s->gpus);
 }

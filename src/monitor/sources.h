@@ -5,6 +5,8 @@
 #define O3_MONITOR_SOURCES_H
 
 #include "monitor/monitor.h"
+#include "monitor/source_cpu.h"
+#include "monitor/source_gpu.h"
 
 typedef struct monitor_sources monitor_sources;
 
@@ -15,8 +17,11 @@ typedef struct monitor_reading {
     bool engine_known;             /* at least one process of the engine is watched, and each watched one was read */
     bool server_gone;              /* it was there and is not any more */
     int64_t runner_bytes;          /* RssAnon + RssShmem; -1 unknown */
-    int64_t psi_full_us;           /* -1 unknown */
+    int64_t runner_anon_bytes, runner_file_bytes; /* RssAnon, RssFile; -1 unknown */
+    int64_t psi_full_us, psi_some_us; /* waits for memory; -1 unknown */
+    cpu_reading cpu;
     int64_t pool_bytes[O3_POOLS_MAX]; /* -1 unreadable */
+    gpu_sample gpus[O3_GPUS_MAX];     /* by profile.gpus; they say when they were read: maybe at an earlier tick */
     bool pool_gone[O3_POOLS_MAX];     /* unreadable because its directory is not there any more */
     double temperature_c;             /* these four as of the last reading that asked for them */
     int64_t swap_in_pages, refault_file_pages, oom_kills; /* -1 unknown */
@@ -33,6 +38,7 @@ void sources_watch(monitor_sources *sources, int server_pid, int runner_pid);
 /* Processes that start after this call count with all they have used when they are first seen. */
 void sources_mark(monitor_sources *sources);
 void sources_read(monitor_sources *sources, int what, monitor_reading *ret_reading);
+double sources_cost_s(monitor_sources *sources); /* CPU time of threads of its own */
 int sources_cpus(const monitor_sources *sources); /* how many CPUs the ticks are of; -1 unknown */
 
 #endif

@@ -210,13 +210,22 @@ static void nothing_known(o3_profile *p)
 {
     *p = (o3_profile){.cpus_online = -1, .packages = -1, .cores = -1, .threads_per_core = -1, .usable_cpus = NAN,
                       .ram_bytes = -1, .ram_available_bytes = -1, .swap_bytes = -1, .swap_free_bytes = -1,
-                      .engine_pid = -1, .engine_local = true, .engine_env_known = true, .bandwidth = O3_BANDWIDTH_NONE};
+                      .engine_pid = -1, .engine_uid = -1, .engine_local = true, .engine_env_known = true,
+                      .bandwidth = O3_BANDWIDTH_NONE};
     for (int i = 0; i < O3_POOLS_MAX; i++)
         p->pools[i] = (o3_pool){.total_bytes = -1, .used_bytes = -1, .safe_bytes = -1, .limit_frac = NAN};
     for (int i = 0; i < O3_CGROUPS_MAX; i++)
         p->cgroups[i].limit_bytes = -1;
     for (int i = 0; i < O3_GPUS_MAX; i++)
-        p->gpus[i] = (o3_gpu){.pool = -1, .bandwidth_bytes_per_s = NAN, .fp16_flops = NAN, .max_tensor_bytes = -1};
+        p->gpus[i] = O3_GPU_UNKNOWN;
+    for (int i = 0; i < O3_CPU_KINDS_MAX; i++)
+        p->kinds[i].cores = -1;
+    for (int i = 0; i < O3_CACHES_MAX; i++)
+        p->caches[i].size_bytes = -1;
+    for (int i = 0; i < O3_NODES_MAX; i++)
+        p->nodes[i].total_bytes = p->nodes[i].free_bytes = -1;
+    for (int i = 0; i < O3_LIMITS_MAX; i++)
+        p->limits[i] = (o3_limit){.bytes = -1, .cpus = NAN};
 }
 
 /* As hardware.h says: the share of the limits, and the reserve where the user set one. */
@@ -306,6 +315,7 @@ o3_status o3_profile_from_json(o3_profile *ret_profile, const json_t *json, cons
         status = add_gpu(p, i, json_array_get(json_object_get(json, "gpus"), (size_t)i), config, err);
     if (status)
         return status;
+    p->gpus_seen = p->gpu_count;
     if (!(p->usable_cpus > 0))
         p->usable_cpus = p->cores > 0 ? p->cores : p->cpus_online; /* -1 where that is unknown too */
     if (!(p->usable_cpus > 0))
