@@ -41,6 +41,12 @@ typedef struct o3_simulated {
     o3_spread minutes[O3_SIMULATED_CLASSES]; /* simulated, whole runs */
     int64_t class_pairs[O3_SIMULATED_CLASSES], over_budget[O3_SIMULATED_CLASSES];
     double time_over_bound; /* median of the run's time / the least that its proofs and samples take */
+    int64_t raced, helpless; /* pairs in which the knobs were raced; of them those where nothing helps */
+    o3_spread knob_visits;
+    o3_spread knob_regret;   /* share of the best score of all combinations that the chosen knobs lack, of raced pairs */
+    double knob_near_frac;   /* share of them that lack at most 3 % */
+    double false_winners;    /* share of the helpless ones in which something won that is no better */
+    double gain_coverage;    /* share of the gains' 95 % intervals that hold the true gain */
     double pairs_per_s;     /* real time */
 } o3_simulated;
 

@@ -2,6 +2,8 @@
 /* The bookkeeping that all strategies share: what loaded, was filled, failed; and how the search is told about it. */
 #include "search_impl.h"
 
+#define DEEP_FRAC 0.7 /* of the window: what broke before that broke at a depth */
+
 void search_ceiling_init(search_ceiling *s, const o3_profile *profile, const o3_model *model,
                          const o3_setting *setting, int max_iterations, const o3_calibration *calibration)
 {
@@ -37,10 +39,12 @@ void search_ceiling_start(search_ceiling *s, const search_strategy *strategy, co
     *s = (search_ceiling){.strategy = strategy, .profile = profile, .model = model, .setting = *setting,
                           .calibration = *calibration, .options = *options, .failed_kind = O3_STEP_TRAINED,
                           .trained = search_grid(model->trained_tokens > 0 ? model->trained_tokens : 131072),
-                          .max_iterations = options->max_iterations, .load_bytes = -1, .untouched_ratio = NAN,
-                          .safe_cache = -1};
+                          .max_iterations = options->max_iterations, .safe_cache = -1};
+    search_size_forget(&s->load);
+    for (int i = 0; i < O3_MEMORIES_MAX; i++)
+        s->untouched_ratio[i] = NAN;
     s->failed = s->trained + O3_CTX_GRID;
-    s->spill_expected = profile->gpu_count > 0 && search_spills(s, O3_CTX_GRID);
+    s->spill_expected = profile->gpu_count > 0 && search_spills(s, O3_CTX_GRID, true);
     if (options->known) {
         s->failures = *options->known;
         heed(s);
@@ -107,7 +111,7 @@ static bool try_placement(search_ceiling *s, o3_outcome outcome)
     return true;
 }
 
-/* What failed below was a hole: only what failed above still bounds. */
+/* Only what failed above still bounds: below was a hole, or what a fill takes was not known when it was too dear. */
 static void bound_above(search_ceiling *s)
 {
     s->failed = s->trained + O3_CTX_GRID;
@@ -124,15 +128,21 @@ static void bound_above(search_ceiling *s)
 }
 
 bool search_ceiling_loaded(search_ceiling *s, o3_outcome outcome, const char *reason, int64_t given,
-                           int64_t runner_bytes)
+                           const search_reading *read)
 {
+    if (outcome == O3_OUTCOME_SPILLED && s->asked == O3_CTX_GRID && s->profile->gpu_count > 0 &&
+        s->setting.knobs.num_gpu < 0 && !s->spill_expected) {
+        s->spill_expected = true; /* there is none that does not; this one is tried again as what it is */
+        s->safe_cache = -1;
+        return false;
+    }
     if (outcome == O3_OUTCOME_SPILLED && s->spill_expected)
         outcome = O3_OUTCOME_OK;
     if (outcome == O3_OUTCOME_CLAMPED && given > s->loadable && given < s->asked) {
         s->given = search_grid(given);
         s->beyond = s->given + O3_CTX_GRID;
     }
-    s->load_bytes = -1;
+    search_size_forget(&s->load);
     if (outcome != O3_OUTCOME_OK) {
         if (!try_placement(s, outcome))
             fail(s, outcome, reason);
@@ -146,13 +156,20 @@ bool search_ceiling_loaded(search_ceiling *s, o3_outcome outcome, const char *re
         s->allocated = s->asked;
     if (s->asked > s->loadable)
         s->loadable = s->asked;
-    search_size_tell(s, runner_bytes, false);
+    search_size_tell(s, read, false);
     if (s->asked > search_top(s))
         return false;
     return s->must_fill || s->strategy->enough(s);
 }
 
-void search_ceiling_filled(search_ceiling *s, o3_outcome outcome, const char *reason, int64_t runner_bytes)
+void search_ceiling_reached(search_ceiling *s, int64_t depth_tokens)
+{
+    s->deep = s->deep || (depth_tokens > 0 && (double)depth_tokens < DEEP_FRAC * (double)s->asked);
+    if (depth_tokens > s->reached)
+        s->reached = depth_tokens;
+}
+
+void search_ceiling_filled(search_ceiling *s, o3_outcome outcome, const char *reason, const search_reading *read)
 {
     if (outcome != O3_OUTCOME_OK) {
         s->fill_failed = true;
@@ -163,9 +180,15 @@ void search_ceiling_filled(search_ceiling *s, o3_outcome outcome, const char *re
         return;
     }
     s->fills++; /* one that broke off was no full fill */
+    if (s->failed_kind == O3_STEP_BUDGET)
+        bound_above(s);
+    search_size_tell(s, read, true);
+    if (s->asked <= s->setting.knobs.num_batch && s->strategy->careful && read && search_safe(s) < s->asked) {
+        fail(s, O3_OUTCOME_OVER_LIMIT, "a whole batch would take it over a safe size");
+        return;
+    }
     if (s->asked > s->proven)
         s->proven = s->asked;
-    search_size_tell(s, runner_bytes, true);
 }
 
 void search_ceiling_budget(search_ceiling *s, int64_t affordable, const char *reason)
@@ -179,21 +202,26 @@ void search_ceiling_budget(search_ceiling *s, int64_t affordable, const char *re
     O3_COPY(s->failed_reason, reason);
 }
 
-/* "predicted 12 MiB over the safe size of cgroup:/x (272 MiB)" */
+/* "predicted 12 MiB over the safe size of cgroup:/x (272 MiB)", or that it would leave the devices. */
 static void say_predicted(const search_ceiling *s, int64_t num_ctx, int limiting, o3_ceiling *ret)
 {
     char over[32], safe[32];
     o3_estimate e;
-    o3_setting at = o3_setting_at(&s->setting, num_ctx);
+    o3_setting at = search_setting_at(s, num_ctx);
     o3_calibration c = search_calibration_at(s, num_ctx);
     o3_predict(&e, s->profile, s->model, &at, &c);
     double need = e.total_bytes.high;
     for (int i = 0; i < e.pool_count; i++) /* of several memories, the one that is full */
         if (e.pools[i].pool == limiting)
             need = e.pools[i].total_bytes.high;
+    ret->next_kind = O3_STEP_PREDICTED;
+    if (limiting < 0 || need <= (double)o3_pool_room(s->profile, limiting, false)) {
+        o3_fmt_bytes(safe, sizeof(safe), (double)s->setting.fit_target_bytes);
+        O3_FORMAT(ret->next_reason, "predicted to spill: the server keeps %s of each device free", safe);
+        return;
+    }
     o3_fmt_bytes(over, sizeof(over), need - (double)o3_pool_room(s->profile, limiting, false));
     o3_fmt_bytes(safe, sizeof(safe), (double)s->profile->pools[limiting].safe_bytes);
-    ret->next_kind = O3_STEP_PREDICTED;
     O3_FORMAT(ret->next_reason, "predicted %s over the safe size of %s (%s)", over, s->profile->pools[limiting].name,
               safe);
 }
@@ -212,7 +240,7 @@ void search_ceiling_result(const search_ceiling *s, o3_ceiling *ret_ceiling)
         ret_ceiling->next_kind = O3_STEP_TRAINED;
         O3_FORMAT(ret_ceiling->next_reason, "the model was trained for %lld tokens",
                   (long long)s->model->trained_tokens);
-    } else if (ret_ceiling->next_num_ctx > safe && limiting >= 0) {
+    } else if (ret_ceiling->next_num_ctx > safe && (limiting >= 0 || s->profile->gpu_count > 0)) {
         say_predicted(s, ret_ceiling->next_num_ctx, limiting, ret_ceiling);
     } else if (s->failed_kind != O3_STEP_TRAINED) {
         ret_ceiling->next_kind = s->failed_kind;

@@ -25,14 +25,21 @@ static void add(values *v, int64_t value, int32_t not_this)
 
 /* One thread a physical core is what llama.cpp takes by itself, but it counts those of the machine: an affinity, a
  * quota or slow cores make another count the right one. A thread more than usable cores is never right. */
-static values threads(const o3_profile *p, const o3_setting *setting)
+static values threads(const o3_profile *p, const o3_model *model, const o3_setting *setting,
+                      const o3_calibration *calibration)
 {
     values v = {0};
+    o3_estimate e;
+    o3_predict_bytes(&e, p, model, setting, calibration);
+    if (p->gpu_count > 0 && e.spilled_frac <= 0)
+        return v; /* the CPUs only feed the devices */
     int64_t usable = p->usable_cpus >= 1 ? (int64_t)p->usable_cpus : p->usable_cpus > 0 ? 1 : 0;
     int64_t physical = p->cores > 0 && p->cores < usable ? p->cores : usable;
     /* Two threads on fast cores, one on slow ones: so many are fast; 0 = all are alike. */
     int64_t fast = p->cores > 0 && p->cpus_online < 2 * p->cores ? p->cpus_online - p->cores : 0;
-    bool own = setting->knobs.num_thread == O3_UNSET && usable == p->cpus_online; /* the server's own choice is that */
+    /* The server's own choice is one a physical core, unless its environment says otherwise or cannot be read. */
+    bool own = setting->knobs.num_thread == O3_UNSET && usable == p->cpus_online && p->engine_env_known &&
+               !strstr(p->engine_env, "LLAMA_ARG_THREADS");
     int32_t not_this = own ? (int32_t)p->cores : setting->knobs.num_thread;
     if (usable <= 0)
         return v;
@@ -69,6 +76,13 @@ static values batches(const o3_config *config, const o3_model *model, const o3_s
     return v;
 }
 
+/* What the server does not do by itself: it reads the weights into memory where there is no GPU, else it maps them. */
+static values mapping(const o3_profile *p, const o3_setting *setting)
+{
+    int32_t other = p->gpu_count == 0;
+    return (values){.count = setting->knobs.use_mmap != other, .items = {other}};
+}
+
 /* Unset is the default's own; all layers; and around the edge where the prediction says that some stay behind. */
 static values layers(const o3_profile *p, const o3_model *model, const o3_setting *setting,
                      const o3_calibration *calibration)
@@ -77,7 +91,9 @@ static values layers(const o3_profile *p, const o3_model *model, const o3_settin
     o3_estimate e;
     if (p->gpu_count == 0 || model->layers <= 0)
         return v;
-    o3_predict(&e, p, model, setting, calibration);
+    o3_predict_bytes(&e, p, model, setting, calibration);
+    if (e.spilled_frac <= 0)
+        return v; /* the server's own choice is all of them, too */
     int64_t all = model->layers + 1, edge = (int64_t)floor((double)all * (1 - e.spilled_frac) + 0.5);
     add(&v, all, setting->knobs.num_gpu);
     if (edge < all && edge > 0) {
@@ -91,11 +107,11 @@ static values layers(const o3_profile *p, const o3_model *model, const o3_settin
 static void rate(search_candidate *c, const o3_profile *profile, const o3_model *model, const o3_setting *setting,
                  const o3_calibration *calibration, search_weights w, double *ret_score)
 {
-    o3_estimate e;
+    o3_speed at_once;
     o3_setting at = *setting;
     at.knobs = c->knobs;
-    o3_predict(&e, profile, model, &at, calibration);
-    double decode = e.decode_per_s.mid, prefill = e.prefill_per_s.mid, sum = w.decode + w.prefill;
+    o3_predict_speed(&at_once, profile, model, &at, PRICED_PROMPT, calibration);
+    double decode = at_once.decode_per_s.mid, prefill = at_once.prefill_per_s.mid, sum = w.decode + w.prefill;
     bool known = decode > 0 && prefill > 0 && isfinite(decode) && isfinite(prefill);
     c->cost_s = known ? PRICED_PROMPT / prefill + PRICED_DECODE / decode : NAN;
     *ret_score = known ? pow(decode, w.decode / sum) * pow(prefill, w.prefill / sum) : NAN;
@@ -111,7 +127,7 @@ static bool left_out(const search_candidate *c, const char *name, int32_t value,
     const search_failure *failure = known ? search_failures_find(known, profile, model, &at) : NULL;
     if (failure)
         o3_note(notes, "%s %d was not tried: what asked for no more memory failed: %s", name, value, failure->reason);
-    else if (o3_predict_ceiling(profile, model, &at, false, calibration, NULL) < at.knobs.num_ctx)
+    else if (!o3_predict_fits(profile, model, &at, false, calibration))
         o3_note(notes, "%s %d was not tried: at %d tokens it is predicted over a safe size", name, value,
                 at.knobs.num_ctx);
     else
@@ -125,10 +141,10 @@ int search_knobs_candidates(search_candidate *ret_candidates, int max, const o3_
                             o3_notes *notes)
 {
     const struct { const char *name; values values; int most; } knobs[] = {
-        {"num_thread", threads(profile, setting), 3},
+        {"num_thread", threads(profile, model, setting, calibration), 3},
         {"num_batch", batches(config, model, setting), 2},
         {"num_gpu", layers(profile, model, setting, calibration), 3},
-        {"use_mmap", {setting->knobs.use_mmap == 0 ? 0 : 1, {0}}, 1}, /* weights read into memory instead of mapped */
+        {"use_mmap", mapping(profile, setting), 1},
     };
     search_candidate rows[O3_COUNT(knobs)][VALUES_MAX];
     int counts[O3_COUNT(knobs)] = {0}, count = 0;

@@ -11,7 +11,7 @@
 #define ONLY_KNOB_MANY 99 /* of a candidate that differs from the default in several knobs */
 
 /* The finalist first, then the default twice, and so on: what changes steadily with time cancels. */
-static const bool fresh_order[SEARCH_RACE_FRESH] = {true, false, false, true, true, false};
+static const bool fresh_order[SEARCH_RACE_FRESH_MAX] = {true, false, false, true, true, false, false, true};
 
 void search_race_start(search_race *r, const search_candidate *candidates, int count, int max_trials,
                        search_weights weights)
@@ -20,7 +20,8 @@ void search_race_start(search_race *r, const search_candidate *candidates, int c
     *r = (search_race){.asked = -1, .finalist = -1, .selected = {.best = -1, .selected = NAN, .shrunk = NAN}};
     r->count = count < SEARCH_CANDIDATES_MAX ? count : SEARCH_CANDIDATES_MAX - 1; /* one is for the combination */
     r->max_trials = max_trials < SEARCH_RACE_TRIALS ? max_trials : SEARCH_RACE_TRIALS;
-    r->explore_trials = r->max_trials - SEARCH_RACE_FRESH;
+    r->fresh_trials = r->count + 1 + SEARCH_RACE_FRESH_MAX <= r->max_trials ? SEARCH_RACE_FRESH_MAX : SEARCH_RACE_FRESH;
+    r->explore_trials = r->max_trials - r->fresh_trials;
     if (r->explore_trials < 2)
         r->explore_trials = r->max_trials < 2 ? r->max_trials : 2;
     r->weights = (search_weights){weights.decode / sum, weights.prefill / sum};
@@ -205,7 +206,7 @@ static int ask_fresh(search_race *r)
 {
     int done = fresh_visits(r);
     bool alone = r->candidates[0].standing == SEARCH_STANDING_FAILED;
-    if (r->finalist < 0 || r->candidates[r->finalist].standing == SEARCH_STANDING_FAILED || done == SEARCH_RACE_FRESH ||
+    if (r->finalist < 0 || r->candidates[r->finalist].standing == SEARCH_STANDING_FAILED || done == r->fresh_trials ||
         (alone && done > 0))
         return -1;
     if (done == 4 && !(fresh_comparison(r).mid > 1)) /* two pairs, and not even ahead: no third will show it */
@@ -321,16 +322,18 @@ void search_race_result_of(const search_race *r, search_race_result *ret_result)
     out->gain = (o3_range){fresh.low, fresh.mid, fresh.high};
     out->promised = exp(r->selected.selected);
     out->shrunk = exp(r->selected.shrunk);
-    /* The p is two-sided, and only one of its sides can make a winner. */
-    bool confirmed = f->standing == SEARCH_STANDING_RUNNING && fresh_visits(r) == SEARCH_RACE_FRESH &&
-                     stats_winner_confirm(&r->selected, &fresh, 2 * SEARCH_RACE_ALPHA, TIE_FRAC).confirmed;
+    /* By ranks: a burst of somebody else's work in one visit must not hide what the others show. */
+    double p = stats_rank_sum_p(f->fresh, f->fresh_visits, r->candidates[0].fresh, r->candidates[0].fresh_visits);
+    bool confirmed = f->standing == SEARCH_STANDING_RUNNING && fresh_visits(r) == r->fresh_trials &&
+                     p <= SEARCH_RACE_ALPHA && fresh.mid >= 1 + TIE_FRAC;
+    bool repeats = stats_winner_confirm(&r->selected, &fresh).repeats;
     out->best = confirmed ? r->finalist : 0;
     out->verdict = confirmed ? SEARCH_WINNER : f->standing == SEARCH_STANDING_FAILED ? SEARCH_DEFAULT :
                    fresh.high < 1 + SEARCH_RACE_HIDDEN || fresh.mid <= 1 - TIE_FRAC ? SEARCH_DEFAULT : SEARCH_UNDECIDED;
     if (f->standing == SEARCH_STANDING_FAILED)
         O3_FORMAT(out->why, "what looked best failed on a fresh load: %s", f->reason);
     else
-        O3_FORMAT(out->why, "%+.1f %% on fresh loads (95 %%: %+.1f to %+.1f), %+.1f %% when it was chosen: %s",
-                  100 * (fresh.mid - 1), 100 * (fresh.low - 1), 100 * (fresh.high - 1), 100 * (out->promised - 1),
+        O3_FORMAT(out->why, "%+.1f %% on fresh loads (95 %%: %+.1f to %+.1f), %+.1f %% when it was chosen%s: %s",
+                  100 * (fresh.mid - 1), 100 * (fresh.low - 1), 100 * (fresh.high - 1), 100 * (out->promised - 1), repeats || isnan(fresh.low) ? "" : " (more than luck explains)",
                   confirmed ? "taken" : "not shown to be better, the default is kept");
 }

@@ -12,7 +12,9 @@
 #define SEARCH_CANDIDATES_MAX 24
 #define SEARCH_RACE_TRIALS 12  /* visits, the confirmation included */
 #define SEARCH_RACE_FRESH 6    /* of them to confirm: three of the finalist, three of the default */
-#define SEARCH_RACE_ALPHA 0.05 /* chance that a finalist that is no better wins */
+#define SEARCH_RACE_FRESH_MAX 8 /* four each, where few candidates leave the visits for it */
+#define SEARCH_RACE_ALPHA 0.058 /* of the ranks of the fresh visits: 1 of 20 three against three, 4 of 70 four against
+                                   four. Less than 5 % of what is no better wins, as some is dropped after two pairs */
 #define SEARCH_RACE_VISITS_MAX 6
 
 typedef enum search_standing {
@@ -45,7 +47,7 @@ typedef enum search_verdict {
 #define SEARCH_RACE_HIDDEN 0.05
 
 typedef struct search_race {
-    int count, trials, max_trials, explore_trials;
+    int count, trials, max_trials, explore_trials, fresh_trials;
     search_candidate candidates[SEARCH_CANDIDATES_MAX]; /* [0] is the default */
     search_weights weights;
     int asked, finalist;        /* -1 none */

@@ -60,12 +60,17 @@ const search_strategy *search_strategy_find(const char *name); /* NULL if there 
 const char *search_strategy_name(const search_strategy *strategy);
 extern const char *const search_strategy_names[]; /* ends with NULL; the default first */
 
-/* A measured size beside the formula's. */
+/* What the runner takes of each memory (o3_memory_of), unreclaimable; NaN = not read. */
+typedef struct search_reading {
+    double bytes[O3_MEMORIES_MAX];
+} search_reading;
+
+/* A measured size beside the formula's, by memory. */
 typedef struct search_size {
     int64_t num_ctx;
-    double formula_bytes, compute_bytes; /* mid; compute is part of the formula */
-    double read_bytes;
-    bool filled; /* else the compute buffer was reserved, but not yet written */
+    double formula_bytes[O3_MEMORIES_MAX], compute_bytes[O3_MEMORIES_MAX]; /* mid; compute is part of the formula */
+    search_reading read;
+    bool filled; /* else the host's compute buffer was reserved, but not yet written */
 } search_size;
 
 typedef enum search_placement {
@@ -91,6 +96,8 @@ typedef struct search_ceiling {
     bool fill_failed;          /* something that loaded could not be filled */
     bool must_fill;            /* no load is left for looking further up */
     bool surprised;            /* something failed that was predicted to fit */
+    int64_t reached;           /* longest prompt that was evaluated, in whatever window; 0 none */
+    bool deep;                 /* a fill broke at a depth far from its end: the prompt was too long, not the window */
     bool hole_tried;           /* a point above a failure was tried once: feasibility need not be monotone */
     bool spill_expected;       /* not even the smallest window fits the devices: a spill is no failure */
     search_placement placement;
@@ -100,8 +107,9 @@ typedef struct search_ceiling {
     int iterations, max_iterations, fills, failed_fills, gallops;
     int sizes;                 /* measured ones below */
     search_size size[2];       /* the last two of different num_ctx: offset, and the slope if the formula's is off */
-    int64_t load_bytes;        /* as read after the last load; -1 unknown */
-    double untouched_ratio;    /* what a fill touched that its load had not / compute buffer; NaN until one was seen */
+    search_reading load;       /* as read after the last load */
+    double untouched_ratio[O3_MEMORIES_MAX]; /* what a fill touched that its load had not / compute buffer; NaN until
+                                                one was seen */
     int64_t safe_cache;        /* of search_safe; -1 = to be computed */
     int limiting_cache;        /* the pool that limits it */
 } search_ceiling;
@@ -116,13 +124,15 @@ void search_ceiling_start(search_ceiling *s, const search_strategy *strategy, co
 /* num_ctx to load next, with the knobs of s->setting; 0 = nothing left that is worth a load. The caller prices the
  * fill before it loads, and tells search_ceiling_budget where it is too dear. */
 int64_t search_ceiling_ask(search_ceiling *s);
-/* A load at the asked num_ctx ended. `given`: the context in force, of a clamp. `runner_bytes`: the runner's
- * unreclaimable memory after it, over all memories, -1 unknown. True: fill it. False: ask again (it failed, or the
- * ceiling lies elsewhere: loads are cheap, so they find the largest that loads before anything is filled). */
+/* A load at the asked num_ctx ended. `given`: the context in force, of a clamp. `read`: after it; NULL = nothing was
+ * read. True: fill it. False: ask again (it failed, or the ceiling lies elsewhere: loads are cheap, so they find the
+ * largest that loads before anything is filled). */
 bool search_ceiling_loaded(search_ceiling *s, o3_outcome outcome, const char *reason, int64_t given,
-                           int64_t runner_bytes);
-/* A fill at the asked num_ctx ended; `runner_bytes` is its peak. */
-void search_ceiling_filled(search_ceiling *s, o3_outcome outcome, const char *reason, int64_t runner_bytes);
+                           const search_reading *read);
+/* A fill at the asked num_ctx ended; `read` are its peaks; NULL = nothing was read. */
+void search_ceiling_filled(search_ceiling *s, o3_outcome outcome, const char *reason, const search_reading *read);
+/* Said before a fill that failed is told: the longest prompt that was evaluated in it. */
+void search_ceiling_reached(search_ceiling *s, int64_t depth_tokens);
 /* There is no time for the asked num_ctx; `affordable` is the largest that there is time for (0 = none). */
 void search_ceiling_budget(search_ceiling *s, int64_t affordable, const char *reason);
 /* Fills proven/allocated/trained, the next step and why it is out, iterations. */

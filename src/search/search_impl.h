@@ -21,18 +21,22 @@ static inline int64_t search_grid(int64_t tokens)
 }
 
 /* size.c: measured against formula */
-void search_size_tell(search_ceiling *s, int64_t runner_bytes, bool filled);
+void search_size_tell(search_ceiling *s, const search_reading *read, bool filled);
+void search_size_forget(search_reading *reading); /* nothing was read */
 o3_calibration search_calibration_at(const search_ceiling *s, int64_t num_ctx);
 /* Largest context that memory allows as far as is known. ret_limiting may be NULL. */
 int64_t search_safe(search_ceiling *s);
 int64_t search_safe_with(const search_ceiling *s, int *ret_limiting);
 /* The same if the failed size asked for this share more than predicted. */
 int64_t search_safe_if(const search_ceiling *s, double more_frac);
-/* If the reading was too high by its error. */
+/* The same where the middle of the prediction is taken for what no load was read of. */
+int64_t search_safe_middle(const search_ceiling *s);
+/* If the readings were too high by their error. */
 int64_t search_safe_at_best(const search_ceiling *s);
 /* Largest context that is still possible: safe, and below what failed. */
 int64_t search_top(search_ceiling *s);
-bool search_spills(const search_ceiling *s, int64_t num_ctx); /* predicted */
+bool search_spills(const search_ceiling *s, int64_t num_ctx, bool surely); /* predicted, without its failures */
+o3_setting search_setting_at(const search_ceiling *s, int64_t num_ctx); /* as its memory is predicted */
 
 /* failures.c */
 int64_t search_room(const o3_profile *profile);

@@ -1,39 +1,88 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What real loads say of the formula: the first fixes its offset, the second shows whether its slope holds, a fill how
- * much a load leaves untouched. From that, the largest context that is safe. */
+/* What real loads say of the formula, in each memory by itself: the first fixes its offset, the second shows whether its
+ * slope holds, a fill how much a load leaves untouched. From that, the largest context that is safe. */
 #include "search_impl.h"
 
-#define READING_ERROR_BYTES (1.5 * 1048576) /* of one reading of the runner's memory */
-#define COMPUTE_RATIO 1.005 /* written share of the compute buffer before any fill was seen: the formula's error */
+/* What a fill touches that its load had not, of the compute buffer, before any fill was seen: the host's pages are there
+ * once they are written (and the formula is as good as that); a device gives what is asked for at once. */
+#define COMPUTE_RATIO_HOST 1.005
+#define COMPUTE_RATIO_DEVICE 0
+#define FILL_LEAVES 64 /* tokens that a full fill may leave */
 #define SLOPE_MIN 0.25 /* a formula farther off than this was not measured but misread */
 #define SLOPE_MAX 4.0
 #define ROUNDS_MAX 12  /* the slope's share of the offset depends on the answer */
 
-static double formula_at(const search_ceiling *s, int64_t num_ctx, o3_estimate *ret_estimate)
+static double formula_of(const o3_pool_estimate *p)
+{
+    return p->weights_bytes + p->kv_bytes + p->state_bytes + p->output_bytes + p->compute_bytes;
+}
+
+/* With all layers on the devices where no spill is wanted: a window that spilled would take less of them, so that memory
+ * would not grow with the window. Whether the engine would keep it whole is asked apart (search_spills). */
+o3_setting search_setting_at(const search_ceiling *s, int64_t num_ctx)
 {
     o3_setting at = o3_setting_at(&s->setting, num_ctx);
-    o3_calibration none = O3_CALIBRATION_NONE;
-    o3_predict(ret_estimate, s->profile, s->model, &at, &none);
-    return ret_estimate->weights_bytes.mid + ret_estimate->kv_bytes.mid + ret_estimate->state_bytes.mid +
-           ret_estimate->output_bytes.mid + ret_estimate->compute_bytes.mid;
+    if (at.knobs.num_gpu < 0 && s->profile->gpu_count > 0 && !s->spill_expected && s->model->layers > 0)
+        at.knobs.num_gpu = s->model->layers + 1;
+    return at;
 }
 
-/* After a load the compute buffer is reserved but not yet written; it will be by the first full batch. */
-static double measured(const search_ceiling *s, const search_size *size)
-{
-    double ratio = isnan(s->untouched_ratio) ? COMPUTE_RATIO : s->untouched_ratio;
-    return size->read_bytes + (size->filled ? 0 : ratio * size->compute_bytes);
-}
-
-void search_size_tell(search_ceiling *s, int64_t runner_bytes, bool filled)
+static void formula_at(const search_ceiling *s, int64_t num_ctx, search_size *ret)
 {
     o3_estimate e;
-    double formula = formula_at(s, s->asked, &e), compute = e.compute_bytes.mid;
-    if (filled && runner_bytes > 0 && s->load_bytes > 0 && runner_bytes >= s->load_bytes && compute > 0)
-        s->untouched_ratio = (double)(runner_bytes - s->load_bytes) / compute;
+    o3_setting at = search_setting_at(s, num_ctx);
+    *ret = (search_size){.num_ctx = num_ctx};
+    o3_predict(&e, s->profile, s->model, &at, &s->calibration);
+    for (int i = 0; i < e.pool_count; i++) {
+        int m = o3_memory_of(s->profile, e.pools[i].gpu);
+        ret->formula_bytes[m] += formula_of(&e.pools[i]);
+        ret->compute_bytes[m] += e.pools[i].compute_bytes;
+    }
+}
+
+void search_size_forget(search_reading *reading)
+{
+    for (int m = 0; m < O3_MEMORIES_MAX; m++)
+        reading->bytes[m] = NAN;
+}
+
+/* With what is reserved but not yet written; it will be by the first full batch. */
+static double measured(const search_ceiling *s, const search_size *size, int m)
+{
+    double ratio = s->untouched_ratio[m];
+    if (isnan(ratio))
+        ratio = m ? COMPUTE_RATIO_DEVICE : COMPUTE_RATIO_HOST;
+    /* What a batch writes is as long as its text: a window no larger than a batch is never filled to the last token. */
+    if (size->filled)
+        ratio *= size->num_ctx <= s->setting.knobs.num_batch ? (double)FILL_LEAVES / (double)size->num_ctx : 0;
+    return size->read.bytes[m] + ratio * size->compute_bytes[m];
+}
+
+/* A device holds nothing but what was allocated, so a reading far from the formula is of something else. The host's may
+ * be: pages of a file do not count as taken. */
+static bool believed(const search_size *size, int m)
+{
+    double read = size->read.bytes[m], formula = size->formula_bytes[m];
+    return read > 0 && (m == 0 || (read >= SLOPE_MIN * formula && read <= SLOPE_MAX * formula));
+}
+
+void search_size_tell(search_ceiling *s, const search_reading *read, bool filled)
+{
+    search_size now;
+    int known = 0;
+    formula_at(s, s->asked, &now);
+    now.filled = filled;
+    for (int m = 0; m < O3_MEMORIES_MAX; m++) {
+        now.read.bytes[m] = read ? read->bytes[m] : NAN;
+        if (!believed(&now, m))
+            now.read.bytes[m] = NAN;
+        known += !isnan(now.read.bytes[m]);
+        if (filled && now.read.bytes[m] >= s->load.bytes[m] && now.compute_bytes[m] > 0)
+            s->untouched_ratio[m] = (now.read.bytes[m] - s->load.bytes[m]) / now.compute_bytes[m];
+    }
     if (!filled)
-        s->load_bytes = runner_bytes;
-    if (runner_bytes <= 0)
+        s->load = now.read;
+    if (!known)
         return;
     if (s->sizes == 0 || s->size[s->sizes - 1].num_ctx != s->asked) {
         if (s->sizes == 2)
@@ -41,56 +90,99 @@ void search_size_tell(search_ceiling *s, int64_t runner_bytes, bool filled)
         else
             s->sizes++;
     }
-    search_size *size = &s->size[s->sizes - 1];
-    *size = (search_size){s->asked, formula, compute, (double)runner_bytes, filled};
-    s->calibration.offset_bytes = measured(s, size) - formula;
+    s->size[s->sizes - 1] = now;
+    for (int m = 0; m < O3_MEMORIES_MAX; m++)
+        if (!isnan(now.read.bytes[m]))
+            s->calibration.offset[m] = (o3_offset){measured(s, &now, m) - now.formula_bytes[m], true};
     s->calibration.loads++;
     s->safe_cache = -1;
 }
 
 /* Bytes measured for each byte of the formula, between the last two sizes; 1 while that is within the readings'
  * error. */
-static double slope(const search_ceiling *s)
+static double slope(const search_ceiling *s, int m)
 {
+    double error = 2 * o3_reading_error_bytes(m);
     if (s->sizes < 2)
         return 1;
-    double formula = s->size[1].formula_bytes - s->size[0].formula_bytes;
-    double real = measured(s, &s->size[1]) - measured(s, &s->size[0]);
-    if (fabs(real - formula) <= 2 * READING_ERROR_BYTES || fabs(formula) < 2 * READING_ERROR_BYTES)
+    double formula = s->size[1].formula_bytes[m] - s->size[0].formula_bytes[m];
+    double real = measured(s, &s->size[1], m) - measured(s, &s->size[0], m);
+    if (isnan(real) || fabs(real - formula) <= error || fabs(formula) < error)
         return 1;
     return fmin(fmax(real / formula, SLOPE_MIN), SLOPE_MAX);
+}
+
+static bool bent(const search_ceiling *s)
+{
+    for (int m = 0; m < O3_MEMORIES_MAX; m++)
+        if (fabs(slope(s, m) - 1) > 0)
+            return true;
+    return false;
 }
 
 o3_calibration search_calibration_at(const search_ceiling *s, int64_t num_ctx)
 {
     o3_calibration c = s->calibration;
-    o3_estimate e;
-    double k = slope(s);
-    if (c.loads == 0 && !s->strategy->careful)
-        c.loads = 1; /* the formula alone, without what a runner takes besides: no load can be smaller */
-    if (num_ctx > 0 && fabs(k - 1) > 0)
-        c.offset_bytes += (k - 1) * (formula_at(s, num_ctx, &e) - s->size[1].formula_bytes);
+    search_size at;
+    if (!s->strategy->careful)
+        for (int m = 0; m < O3_MEMORIES_MAX; m++)
+            c.offset[m].known = true; /* the formula without what a runner takes besides: no load can be smaller */
+    if (num_ctx <= 0 || !bent(s))
+        return c;
+    formula_at(s, num_ctx, &at);
+    for (int m = 0; m < O3_MEMORIES_MAX; m++)
+        c.offset[m].bytes += (slope(s, m) - 1) * (at.formula_bytes[m] - s->size[1].formula_bytes[m]);
     return c;
 }
 
-bool search_spills(const search_ceiling *s, int64_t num_ctx)
+/* The same where the overhead's middle or upper end is taken for what is not known, and all of it asks for more. */
+static o3_calibration assume(const search_ceiling *s, int64_t num_ctx, bool upper, double more_frac)
 {
     o3_estimate e;
-    o3_setting at = o3_setting_at(&s->setting, num_ctx);
+    o3_setting at = search_setting_at(s, num_ctx);
+    o3_calibration c = search_calibration_at(s, num_ctx), known = c;
+    o3_predict(&e, s->profile, s->model, &at, &s->calibration);
+    for (int i = 0; i < e.pool_count; i++) {
+        const o3_pool_estimate *p = &e.pools[i];
+        int m = o3_memory_of(s->profile, p->gpu);
+        if (!known.offset[m].known)
+            c.offset[m].bytes += upper ? p->overhead_bytes.high : p->overhead_bytes.mid;
+        c.offset[m].bytes += more_frac * formula_of(p);
+        c.offset[m].known = true;
+    }
+    return c;
+}
+
+/* Predicted to leave the devices? The engine measures what a window would take, the runner's own part included, and keeps
+ * layers elsewhere where that leaves less than its target free. surely: even if it takes the least that is possible. */
+bool search_spills(const search_ceiling *s, int64_t num_ctx, bool surely)
+{
+    o3_estimate e;
+    o3_setting at = search_setting_at(s, num_ctx);
     o3_calibration c = search_calibration_at(s, num_ctx);
     o3_predict(&e, s->profile, s->model, &at, &c);
-    return e.spilled_frac > 0;
+    bool spills = e.spilled_frac > 0;
+    for (int i = 0; i < e.pool_count && s->setting.knobs.num_gpu < 0; i++) {
+        const o3_pool_estimate *p = &e.pools[i];
+        if (p->gpu < 0 || p->pool < 0 || p->layers == 0)
+            continue;
+        const o3_pool *pool = &s->profile->pools[p->pool];
+        int64_t left = o3_pool_room(s->profile, p->pool, false) + pool->total_bytes - pool->safe_bytes;
+        double need = surely ? p->total_bytes.low : p->total_bytes.high;
+        spills = spills || (pool->total_bytes > 0 && need + (double)at.fit_target_bytes > (double)left);
+    }
+    return spills;
 }
 
 /* Largest step up to `high` that is predicted to lie whole on the devices. */
 static int64_t whole(const search_ceiling *s, int64_t high)
 {
     int64_t low = 0, top = high / O3_CTX_GRID;
-    if (s->profile->gpu_count == 0 || s->spill_expected || !search_spills(s, high))
+    if (s->profile->gpu_count == 0 || s->spill_expected || !search_spills(s, high, false))
         return high;
     while (low < top) {
         int64_t middle = (low + top + 1) / 2;
-        if (search_spills(s, middle * O3_CTX_GRID))
+        if (search_spills(s, middle * O3_CTX_GRID, false))
             top = middle - 1;
         else
             low = middle;
@@ -107,11 +199,12 @@ int64_t search_safe_with(const search_ceiling *s, int *ret_limiting)
     }
     int64_t last = s->sizes ? s->size[s->sizes - 1].num_ctx : 0, lower = 0;
     o3_calibration c = search_calibration_at(s, last);
-    int64_t safe = o3_predict_ceiling(s->profile, s->model, &s->setting, false, &c, ret_limiting);
+    o3_setting at = search_setting_at(s, s->trained);
+    int64_t safe = o3_predict_ceiling(s->profile, s->model, &at, false, &c, ret_limiting);
     /* The slope is anchored at the last size; its share at the answer moves the answer, less and less. */
-    for (int i = 0; i < ROUNDS_MAX && fabs(slope(s) - 1) > 0 && safe > 0; i++) {
+    for (int i = 0; i < ROUNDS_MAX && bent(s) && safe > 0; i++) {
         c = search_calibration_at(s, safe);
-        int64_t next = o3_predict_ceiling(s->profile, s->model, &s->setting, false, &c, ret_limiting);
+        int64_t next = o3_predict_ceiling(s->profile, s->model, &at, false, &c, ret_limiting);
         lower = next < safe ? next : safe;
         if (next == safe)
             break;
@@ -131,21 +224,23 @@ int64_t search_safe(search_ceiling *s)
 
 int64_t search_safe_if(const search_ceiling *s, double more_frac)
 {
-    o3_estimate e;
-    o3_calibration c = search_calibration_at(s, s->failed);
-    double expected = formula_at(s, s->failed, &e);
-    if (c.loads == 0) {
-        c.loads = 1;
-        c.offset_bytes = e.overhead_bytes.high;
-    }
-    c.offset_bytes += more_frac * expected;
-    return o3_predict_ceiling(s->profile, s->model, &s->setting, false, &c, NULL);
+    o3_calibration c = assume(s, s->failed, true, more_frac);
+    o3_setting at = search_setting_at(s, s->failed);
+    return o3_predict_ceiling(s->profile, s->model, &at, false, &c, NULL);
+}
+
+int64_t search_safe_middle(const search_ceiling *s)
+{
+    o3_calibration c = assume(s, O3_CTX_GRID, false, 0);
+    o3_setting at = search_setting_at(s, O3_CTX_GRID);
+    return o3_predict_ceiling(s->profile, s->model, &at, false, &c, NULL);
 }
 
 int64_t search_safe_at_best(const search_ceiling *s)
 {
     search_ceiling best = *s;
-    best.calibration.offset_bytes -= READING_ERROR_BYTES;
+    for (int m = 0; m < O3_MEMORIES_MAX; m++)
+        best.calibration.offset[m].bytes -= o3_reading_error_bytes(m);
     return search_safe_with(&best, NULL);
 }
 

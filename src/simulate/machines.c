@@ -61,7 +61,7 @@ void sim_machine_profile(const sim_machine *machine, const o3_config *config, o3
     double ram = machine->ram_gib * GIB, used = (0.03 + 0.12 * o3_rng_unit(rng)) * ram;
     *p = (o3_profile){.cpus_online = machine->cores, .packages = 1, .cores = machine->cores, .threads_per_core = 1,
                       .usable_cpus = machine->cores, .ram_bytes = (int64_t)ram, .ram_available_bytes = (int64_t)(ram - used),
-                      .swap_bytes = 0, .swap_free_bytes = 0, .engine_pid = -1, .engine_local = true,
+                      .swap_bytes = 0, .swap_free_bytes = 0, .engine_pid = -1, .engine_uid = -1, .engine_local = true,
                       .engine_env_known = true, .bandwidth = O3_BANDWIDTH_NONE};
     O3_COPY(p->hostname, machine->name);
     O3_COPY(p->isa, "avx avx2 f16c fma");

@@ -91,6 +91,16 @@ static const sim_machine *draw_machine(const o3_simulate_request *request, o3_rn
     return machine;
 }
 
+/* The batch that the ceiling was proven with: the race's, but none larger than the pinned one that would cost window. */
+static int32_t batch_of(const o3_result *result, int32_t pinned)
+{
+    const o3_preset *max = o3_result_preset(result, "max_context");
+    int32_t raced = result->race.knobs.num_batch;
+    if (max && max->proven)
+        return max->knobs.num_batch;
+    return raced > 0 && raced < pinned ? raced : pinned;
+}
+
 /* Draws until a window fits; the first pair where none does is run as well: it must end with a word, not with harm. */
 static void run_pair(sim_worker *k, int64_t index)
 {
@@ -106,10 +116,15 @@ static void run_pair(sim_worker *k, int64_t index)
         sim_model_make((int)o3_rng_below(&rng, (uint32_t)sim_model_count), &k->model);
         sim_truth_make(&k->truth, machine, &k->profile, &k->model, request, &rng);
         uint64_t seed = o3_rng_u64(&rng);
-        int64_t ceiling = sim_truth_ceiling(&k->truth, &pinned);
+        int64_t ceiling = k->truth.ceiling_tokens;
         if (ceiling > 0) {
+            sim_knobs_tell(&k->truth, &k->profile);
             optimize(k, seed);
+            pinned.num_batch = batch_of(&k->result, pinned.num_batch);
+            if (pinned.num_batch != 512)
+                ceiling = sim_truth_ceiling(&k->truth, &pinned);
             judge(k, &pinned, ceiling, run);
+            sim_knobs_judge(&k->truth, &k->result.race, run);
             return;
         }
         if (!run->misfit) {
@@ -229,6 +244,5 @@ o3_status o3_simulate(const o3_simulate_request *request, o3_simulation *ret_sim
     }
     if (!s->complete)
         o3_note(&s->notes, "stopped early: rows hold the pairs that were finished");
-    o3_note(&s->notes, "knobs are not raced by optimize yet, so there is neither a regret nor a false winner to count");
     return O3_OK;
 }

@@ -47,6 +47,7 @@ typedef struct sim_truth {
     bool hole_at_run;
     bool spills_always;          /* no window lies on the devices alone: the pair is judged with its spill */
     int64_t clamp_tokens;        /* the server gives no larger window; INT64_MAX */
+    int64_t ceiling_tokens;      /* sim_truth_ceiling at num_batch 512 */
     /* speed: seconds */
     double decode_s, decode_layer_s;   /* one token; more for each layer and token that it looks back on */
     double prefill_s, prefill_layer_s; /* the same of a token in a batch */
@@ -55,11 +56,22 @@ typedef struct sim_truth {
     /* disturbances */
     double noise, tail_share, load_spread, drift_per_hour, throttle_after_s, throttle_factor, burst_gap_s;
     double chars_per_token;
+    /* knobs.c: what they do to speed */
+    struct sim_knobs {
+        bool helpless;      /* nothing is better than the default */
+        double threads;     /* that the server starts with */
+        double saturated;   /* decode gains nothing from more of them */
+        double crowd;       /* what threads beyond that, or beyond the cores, cost */
+        double batch_half;  /* tokens of a batch at which half of the arithmetic is used */
+        double mapped;      /* speed with mapped weights / the default's */
+    } knobs;
 } sim_truth;
+typedef struct sim_knobs sim_knobs;
 
 typedef struct sim_bytes { /* of the runner in each pool of the profile, and over distinct memories */
     double pool[O3_POOLS_MAX], untouched[O3_POOLS_MAX]; /* untouched: of it reserved, written by the first full batch */
     double all, device;          /* over distinct memories; of it on devices */
+    int64_t text_bytes_per_token; /* what a text that is left adds to the prompt cache */
     bool spilled;
 } sim_bytes;
 
@@ -74,6 +86,13 @@ int64_t sim_truth_ceiling(const sim_truth *truth, const o3_knobs *knobs);
 double sim_prefill_s(const sim_truth *truth, double from, double to);
 double sim_decode_s(const sim_truth *truth, double depth);
 double sim_normal(o3_rng *rng);
+
+/* ---- knobs.c */
+void sim_knobs_draw(sim_truth *truth, o3_rng *rng);
+void sim_knobs_tell(const sim_truth *truth, o3_profile *profile);
+/* Of evaluating so many tokens at once (1: decode), against as many threads as usable CPUs, batches of 512, the default
+ * mapping. */
+double sim_knobs_speed(const sim_truth *truth, const o3_knobs *knobs, double tokens);
 
 /* ---- world.c, watch.c: one pair in simulated time */
 typedef struct sim_world {
@@ -122,7 +141,10 @@ typedef struct sim_run { /* of one pair under one strategy */
     int size_class;
     double loads, fills, iterations, minutes, over_bound, room_frac;
     bool over_budget;
+    bool raced, helpless, false_winner, gain_known, gain_covered; /* of the race for knobs */
+    double knob_regret, knob_visits;
 } sim_run;
+void sim_knobs_judge(const sim_truth *truth, const o3_race *race, sim_run *run);
 void sim_summarise(o3_simulated *ret_row, const sim_run *runs, int64_t count);
 
 #endif

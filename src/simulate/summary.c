@@ -33,6 +33,32 @@ static o3_spread spread_of(const sim_run *runs, int64_t count, size_t offset, in
     return spread(x, n);
 }
 
+static double share(int64_t part, int64_t all)
+{
+    return all > 0 ? (double)part / (double)all : NAN;
+}
+
+static void summarise_knobs(o3_simulated *row, const sim_run *runs, int64_t count)
+{
+    int64_t near = 0, winners = 0, known = 0, covered = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const sim_run *r = &runs[i];
+        if (!r->done || !r->raced)
+            continue;
+        row->raced++;
+        row->helpless += r->helpless;
+        winners += r->helpless && r->false_winner;
+        near += r->knob_regret <= 0.03;
+        known += r->gain_known;
+        covered += r->gain_covered;
+    }
+    row->knob_visits = spread_of(runs, count, offsetof(sim_run, knob_visits), -1);
+    row->knob_regret = spread_of(runs, count, offsetof(sim_run, knob_regret), -1);
+    row->knob_near_frac = share(near, row->raced);
+    row->false_winners = share(winners, row->helpless);
+    row->gain_coverage = share(covered, known);
+}
+
 void sim_summarise(o3_simulated *ret_row, const sim_run *runs, int64_t count)
 {
     o3_simulated *row = ret_row;
@@ -56,6 +82,7 @@ void sim_summarise(o3_simulated *ret_row, const sim_run *runs, int64_t count)
         room += r->room_frac;
         row->unproven += r->unproven;
     }
+    summarise_knobs(row, runs, count);
     double judged = (double)(row->pairs - row->timed_pairs);
     row->exact_frac = judged > 0 ? exact / judged : NAN;
     row->room_frac = judged > 0 ? room / judged : NAN;
@@ -87,13 +114,15 @@ static json_t *row_json(const o3_simulated *r)
         json_object_set_new(one, "over_budget", json_integer(r->over_budget[c]));
         json_object_set_new(minutes, o3_size_class_name((o3_size_class)c), one);
     }
-    return json_pack("{s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:n, s:n, s:o, s:{s:o}, s:{s:I, s:I}, s:o}",
+    return json_pack("{s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:o, s:o, s:{s:I, s:I, s:o, s:o, s:o}, s:o, s:{s:o}, s:{s:I, s:I}, s:o}",
                      "pairs", (json_int_t)r->pairs, "timed_pairs", (json_int_t)r->timed_pairs, "loads",
                      spread_json(r->loads), "fills", spread_json(r->fills), "iterations", spread_json(r->iterations),
                      "exact_or_one_below", real(r->exact_frac), "room", real(r->room_frac), "unproven",
                      (json_int_t)r->unproven, "above_safe", (json_int_t)r->above_safe, "limits_broken",
-                     (json_int_t)r->limits_broken, "killed", (json_int_t)r->killed, "knob_regret", "false_winners",
-                     "minutes", minutes, "time_over_bound", "median", real(r->time_over_bound), "misfits", "pairs",
+                     (json_int_t)r->limits_broken, "killed", (json_int_t)r->killed, "knob_regret", spread_json(r->knob_regret),
+                     "false_winners", real(r->false_winners), "knobs", "raced", (json_int_t)r->raced, "helpless",
+                     (json_int_t)r->helpless, "within_3_percent", real(r->knob_near_frac), "visits",
+                     spread_json(r->knob_visits), "gain_coverage", real(r->gain_coverage), "minutes", minutes, "time_over_bound", "median", real(r->time_over_bound), "misfits", "pairs",
                      (json_int_t)r->misfits, "broken", (json_int_t)r->misfits_broken, "pairs_per_s",
                      real(r->pairs_per_s));
 }
@@ -155,6 +184,12 @@ COUNT(killed, killed)
 SPREAD(minutes_small, minutes[0], "f")
 SPREAD(minutes_medium, minutes[1], "f")
 SPREAD(minutes_large, minutes[2], "f")
+COUNT(raced, raced)
+SPREAD(knob_visits, knob_visits, "d")
+REAL(near, 100 * r->knob_near_frac, "%.2f %%")
+REAL(regret, 100 * r->knob_regret.p95, "%.2f %%")
+REAL(false_winners, 100 * r->false_winners, "%.2f %%")
+REAL(coverage, 100 * r->gain_coverage, "%.2f %%")
 REAL(bound, r->time_over_bound, "%.2f")
 COUNT(misfits, misfits)
 COUNT(misfits_broken, misfits_broken)
@@ -175,6 +210,12 @@ static const metric metrics[] = {
     {"minutes, medium", minutes_medium},
     {"minutes, large", minutes_large},
     {"time over its lower bound, median", bound},
+    {"pairs whose knobs were raced", raced},
+    {"visits of the race", knob_visits},
+    {"knobs within 3 % of the best", near},
+    {"what they lack, p95", regret},
+    {"false winners where nothing helps", false_winners},
+    {"95 % intervals that hold the gain", coverage},
     {"pairs where nothing fits", misfits},
     {"of them with harm", misfits_broken},
 };

@@ -42,7 +42,7 @@ static void draw_bytes(sim_truth *t, const o3_simulate_request *request, o3_rng 
     o3_estimate e;
     o3_setting at = o3_setting_at(&t->setting, O3_CTX_GRID);
     o3_calibration none = O3_CALIBRATION_NONE;
-    o3_predict(&e, t->profile, t->model, &at, &none);
+    o3_predict_bytes(&e, t->profile, t->model, &at, &none);
     t->overhead_bytes = between(rng, e.overhead_bytes.low, e.overhead_bytes.high);
     t->fixed_error = around(rng, lying);
     t->kv_error = around(rng, lying > 0 ? lying : KV_ERROR);
@@ -76,6 +76,11 @@ static void draw_hole(sim_truth *t, int64_t ceiling, o3_rng *rng)
     } else if (clamp && steps > 16) {
         t->clamp_tokens = (int64_t)((double)ceiling * between(rng, 0.3, 1.1));
     }
+}
+
+static int64_t below_hole(const sim_truth *t, int64_t found)
+{
+    return found >= t->hole_low && found < t->hole_high ? t->hole_low - O3_CTX_GRID : found;
 }
 
 static void draw_speed(sim_truth *t, o3_rng *rng)
@@ -144,7 +149,12 @@ void sim_truth_make(sim_truth *ret_truth, const sim_machine *machine, const o3_p
     draw_spill(t, rng);
     o3_knobs pinned = {.num_ctx = O3_UNSET, .num_batch = 512, .num_gpu = O3_UNSET, .num_thread = O3_UNSET,
                        .use_mmap = O3_UNSET};
-    draw_hole(t, sim_truth_ceiling(t, &pinned), rng);
+    t->ceiling_tokens = sim_truth_ceiling(t, &pinned);
+    draw_hole(t, t->ceiling_tokens, rng);
+    if (t->clamp_tokens < INT64_MAX)
+        t->ceiling_tokens = sim_truth_ceiling(t, &pinned);
+    t->ceiling_tokens = below_hole(t, t->ceiling_tokens);
+    sim_knobs_draw(t, rng);
 }
 
 /* Bytes of one memory go to all pools that count them. */
@@ -174,7 +184,8 @@ static void add_memories(const sim_truth *t, const o3_estimate *e, sim_bytes *b)
         double overhead = p->overhead_bytes.high > 0 ? p->overhead_bytes.high / e->overhead_bytes.high : 0;
         double compute = p->compute_bytes * (1 + t->compute_error);
         double fixed = (p->weights_bytes + p->state_bytes + p->output_bytes) * (1 + t->fixed_error);
-        put(t, p->gpu, fixed + p->kv_bytes * kv + compute + t->overhead_bytes * overhead, compute, b);
+        double untouched = p->gpu < 0 ? compute : 0; /* a device gives what is asked for at once */
+        put(t, p->gpu, fixed + p->kv_bytes * kv + compute + t->overhead_bytes * overhead, untouched, b);
     }
 }
 
@@ -213,7 +224,8 @@ sim_bytes sim_truth_bytes(const sim_truth *t, const o3_knobs *knobs)
     at.knobs = *knobs;
     if (automatic)
         at.knobs.num_gpu = LAYERS_ALL;
-    o3_predict(&e, t->profile, t->model, &at, &none);
+    o3_predict_bytes(&e, t->profile, t->model, &at, &none);
+    b.text_bytes_per_token = e.prompt_cache_bytes_per_token;
     add_memories(t, &e, &b);
     if (automatic)
         spill(t, &b);
@@ -229,7 +241,8 @@ static bool within(const sim_truth *t, const o3_knobs *knobs, bool only_safe)
     for (int i = 0; i < t->profile->pool_count; i++) {
         const o3_pool *p = &t->profile->pools[i];
         double level = (double)p->used_bytes + b.pool[i], hard = t->hard_frac[i] * (double)p->total_bytes;
-        double frac = only_safe ? 1 : fmin(1, t->thrash_frac);
+        bool pages = !t->hard_is_refusal[i]; /* a device refuses what it does not have */
+        double frac = only_safe || !pages ? 1 : fmin(1, t->thrash_frac);
         if (b.pool[i] > 0 && (level > frac * (double)p->safe_bytes || (!only_safe && level > hard)))
             return false;
     }
@@ -254,8 +267,7 @@ int64_t sim_truth_ceiling(const sim_truth *t, const o3_knobs *knobs)
         else
             high = middle - 1;
     }
-    int64_t found = low * O3_CTX_GRID;
-    return found >= t->hole_low && found < t->hole_high ? t->hole_low - O3_CTX_GRID : found;
+    return below_hole(t, low * O3_CTX_GRID);
 }
 
 double sim_prefill_s(const sim_truth *t, double from, double to)

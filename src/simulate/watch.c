@@ -18,13 +18,23 @@ static double limit_of(const o3_pool *pool)
     return (double)pool->total_bytes * pool->limit_frac;
 }
 
+/* As a real monitor tells it: what lies on a GPU that shares the host's memory is no part of the runner's process. */
+static int64_t runner_of(const sim_world *w, int pool)
+{
+    const o3_profile *p = w->truth->profile;
+    double bytes = w->runner[pool];
+    for (int g = 0; g < p->gpu_count && !o3_pool_is_device(p, pool); g++)
+        bytes -= p->gpus[g].unified && o3_memory_of(p, g) ? w->runner[p->gpus[g].pool] : 0;
+    return (int64_t)bytes;
+}
+
 static void raise_peaks(sim_world *w)
 {
     for (int i = 0; i < w->peaks.count; i++) {
         o3_peak *peak = &w->peaks.pools[i];
         if ((int64_t)sim_level(w, i) > peak->bytes) {
             peak->bytes = (int64_t)sim_level(w, i);
-            peak->runner_bytes = (int64_t)w->runner[i];
+            peak->runner_bytes = runner_of(w, i);
         }
     }
 }

@@ -140,12 +140,7 @@ static bool begin_text(sim_world *w, uint64_t seed)
     if (w->text_seed == seed)
         return true;
     if (w->text_tokens > 0) {
-        o3_estimate e;
-        o3_calibration none = O3_CALIBRATION_NONE;
-        o3_setting at = w->truth->setting;
-        at.knobs = w->in_force;
-        o3_predict(&e, p, w->truth->model, &at, &none);
-        grown = (double)(w->text_tokens * e.prompt_cache_bytes_per_token);
+        grown = (double)(w->text_tokens * w->bytes.text_bytes_per_token);
         grown = fmax(0, fmin(grown, CACHE_MAX_BYTES - w->cache_bytes));
     }
     for (int i = 0; i < p->pool_count; i++) {
@@ -177,7 +172,7 @@ static bool thrashing(const sim_world *w, double depth)
 {
     const sim_truth *t = w->truth;
     for (int i = 0; i < t->profile->pool_count; i++)
-        if (w->runner[i] > 0 && sim_level(w, i) > t->thrash_frac * (double)t->profile->pools[i].safe_bytes)
+        if (w->runner[i] > 0 && !t->hard_is_refusal[i] && sim_level(w, i) > t->thrash_frac * (double)t->profile->pools[i].safe_bytes)
             return depth > t->thrash_depth_frac * w->in_force.num_ctx;
     return false;
 }
@@ -188,8 +183,9 @@ static bool evaluate(sim_world *w, const o3_generate *request, int64_t tokens, o
     bool known = w->text_seed == request->prompt_seed;
     double cached = known ? fmin((double)w->text_tokens, (double)tokens - 1) : 0, depth = (double)tokens;
     double slow = thrashing(w, depth) ? t->thrash_factor : 1;
-    double prefill_s = disturbed_s(w, sim_prefill_s(t, cached, depth) + sim_decode_s(t, depth)) * slow;
-    double decode_s = disturbed_s(w, (request->num_predict - 1) * sim_decode_s(t, depth)) * slow;
+    double prefill = sim_knobs_speed(t, &w->in_force, fmax(2, depth - cached)), decode = sim_knobs_speed(t, &w->in_force, 1);
+    double prefill_s = disturbed_s(w, sim_prefill_s(t, cached, depth) / prefill + sim_decode_s(t, depth) / decode) * slow;
+    double decode_s = disturbed_s(w, (request->num_predict - 1) * sim_decode_s(t, depth) / decode) * slow;
     double all_s = t->request_s + prefill_s + decode_s, deadline_s = (double)request->deadline_ns / 1e9, left_s = prefill_s;
     int64_t start = w->now_ns;
     if (all_s > 1 && request->on_wait)
@@ -197,7 +193,7 @@ static bool evaluate(sim_world *w, const o3_generate *request, int64_t tokens, o
     if (deadline_s > 0 && all_s > deadline_s) {
         if (sim_pass(w, deadline_s, NULL))
             fail_reply(reply, O3_OUTCOME_TIMEOUT, "no answer within the deadline");
-        return !reply->error[0];
+        return reply->error[0] != '\0';
     }
     if (!begin_text(w, request->prompt_seed) || !touch(w, depth - cached, &left_s) || !sim_pass(w, left_s, NULL))
         return false;

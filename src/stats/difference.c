@@ -71,6 +71,32 @@ void stats_ratio(const double *a, int na, const double *b, int nb, double *ret_l
     *ret_high = *ret_mid * exp(half);
 }
 
+double stats_rank_sum_p(const double *a, int na, const double *b, int nb)
+{
+    /* ways[i][u]: orders of the a's so far and i of the b's in which an a stands above a b u times */
+    double ways[STATS_RANKED + 1][STATS_RANKED * STATS_RANKED + 1] = {{0}}, all = 0, as_high = 0;
+    int higher = 0;
+    if (na < 1 || nb < 1 || na > STATS_RANKED || nb > STATS_RANKED)
+        return NAN;
+    for (int i = 0; i < na; i++)
+        for (int j = 0; j < nb; j++) {
+            if (!isfinite(a[i]) || !isfinite(b[j]))
+                return NAN;
+            higher += a[i] > b[j];
+        }
+    for (int i = 0; i <= nb; i++)
+        ways[i][0] = 1; /* no a yet: one order */
+    for (int n = 1; n <= na; n++)
+        for (int i = 0; i <= nb; i++)
+            for (int u = na * nb; u >= 0; u--) /* the highest is an a, above i b's, or a b */
+                ways[i][u] = (u >= i ? ways[i][u - i] : 0) + (i > 0 ? ways[i - 1][u] : 0);
+    for (int u = 0; u <= na * nb; u++) {
+        all += ways[nb][u];
+        as_high += u >= higher ? ways[nb][u] : 0;
+    }
+    return as_high / all;
+}
+
 double stats_equivalence_p(const stats_comparison *c, double margin)
 {
     bool ratio = c->scale == STATS_RATIO;

@@ -59,16 +59,13 @@ stats_winner stats_winner_select(const double *estimate, const double *se, int k
     return w;
 }
 
-stats_confirmation stats_winner_confirm(const stats_winner *winner, const stats_comparison *fresh, double alpha,
-                                        double margin)
+stats_confirmation stats_winner_confirm(const stats_winner *winner, const stats_comparison *fresh)
 {
-    stats_verdict verdict;
     double measured = fresh->scale == STATS_RATIO ? log(fresh->mid) : fresh->mid;
     stats_confirmation c = {.fresh = measured, .drop = winner->selected - measured};
     /* The shrunk estimate's own error is at most that of the estimate. */
     double se = hypot(fresh->se, winner->se);
     double reach = fresh->df > 0 ? stats_t_quantile((1 + STATS_CONFIDENCE) / 2, fresh->df) * se : NAN;
     c.repeats = fabs(measured - winner->shrunk) <= reach;
-    c.confirmed = stats_choose(fresh, 1, alpha, margin, &verdict) == 0;
     return c;
 }

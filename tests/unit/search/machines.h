@@ -154,9 +154,13 @@ typedef struct played {
     o3_ceiling ceiling;
 } played;
 
-static inline int64_t machine_read(machine *m, double bytes)
+static inline search_reading machine_read(machine *m, double bytes)
 {
-    return (int64_t)(bytes + between(&m->rng, -1, 1) * m->reading_bytes);
+    search_reading read;
+    for (int i = 0; i < O3_MEMORIES_MAX; i++)
+        read.bytes[i] = NAN;
+    read.bytes[0] = bytes + between(&m->rng, -1, 1) * m->reading_bytes;
+    return read;
 }
 
 /* A fill that passes the limit is stopped there, as the monitor would. */
@@ -173,14 +177,14 @@ static inline played machine_play(machine *m, const search_strategy *strategy, c
         }
         o3_outcome outcome = machine_load(m, num_ctx);
         double bytes = machine_bytes(m, num_ctx, false);
-        int64_t read = outcome == O3_OUTCOME_OK ? machine_read(m, bytes) : -1;
-        if (!search_ceiling_loaded(&s, outcome, "it failed", num_ctx, read))
+        search_reading read = machine_read(m, bytes);
+        if (!search_ceiling_loaded(&s, outcome, "it failed", num_ctx, outcome == O3_OUTCOME_OK ? &read : NULL))
             continue;
         out.fills++;
         bytes = machine_bytes(m, num_ctx, true);
         bool over = bytes > machine_room(m);
-        search_ceiling_filled(&s, over ? O3_OUTCOME_OVER_LIMIT : O3_OUTCOME_OK, over ? "over the limit" : "",
-                              machine_read(m, over ? machine_room(m) : bytes));
+        read = machine_read(m, over ? machine_room(m) : bytes);
+        search_ceiling_filled(&s, over ? O3_OUTCOME_OVER_LIMIT : O3_OUTCOME_OK, over ? "over the limit" : "", &read);
     }
     search_ceiling_result(&s, &out.ceiling);
     out.proven = s.proven;

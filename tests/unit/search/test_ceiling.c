@@ -50,6 +50,15 @@ static double truth(const machine *box, const o3_profile *profile, const o3_mode
            box->offset_bytes;
 }
 
+static search_reading host_reading(double bytes)
+{
+    search_reading read;
+    for (int m = 0; m < O3_MEMORIES_MAX; m++)
+        read.bytes[m] = NAN;
+    read.bytes[0] = bytes;
+    return read;
+}
+
 /* Plays one search. A fill that passes the limit is stopped there, as the monitor would. */
 static outcome play(const machine *box, int64_t safe_bytes, int64_t trained)
 {
@@ -68,17 +77,19 @@ static outcome play(const machine *box, int64_t safe_bytes, int64_t trained)
         out.loads++;
         bool crash = box->fails_above && ctx >= box->fails_above;
         if (crash) {
-            assert_false(search_ceiling_loaded(&s, O3_OUTCOME_OOM_LOAD, "out of memory", -1, -1));
+            assert_false(search_ceiling_loaded(&s, O3_OUTCOME_OOM_LOAD, "out of memory", -1, NULL));
             continue;
         }
-        if (!search_ceiling_loaded(&s, O3_OUTCOME_OK, "", ctx, (int64_t)(bytes - box->slope * compute)))
+        search_reading read = host_reading(bytes - box->slope * compute);
+        if (!search_ceiling_loaded(&s, O3_OUTCOME_OK, "", ctx, &read))
             continue;
         out.fills++;
         if (bytes > (double)safe_bytes + 0.5) {
-            search_ceiling_filled(&s, O3_OUTCOME_OVER_LIMIT, "over the limit", -1);
+            search_ceiling_filled(&s, O3_OUTCOME_OVER_LIMIT, "over the limit", NULL);
             continue;
         }
-        search_ceiling_filled(&s, O3_OUTCOME_OK, "", (int64_t)bytes);
+        read = host_reading(bytes);
+        search_ceiling_filled(&s, O3_OUTCOME_OK, "", &read);
         if (bytes > (double)safe_bytes)
             out.above_safe++;
     }

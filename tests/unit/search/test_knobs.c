@@ -23,6 +23,7 @@ static void prepare(scene *s, double usable, int online, int cores, int threads_
     *s = (scene){.m = machine_draw(&drawn, 3)};
     o3_config_defaults(&s->config);
     s->m.profile->usable_cpus = usable;
+    s->m.profile->engine_env_known = true;
     s->m.profile->cpus_online = online;
     s->m.profile->cores = cores;
     s->m.profile->threads_per_core = threads_per_core;
@@ -95,6 +96,12 @@ static void threads_by_what_is_usable(void **state)
                         s.rows[k].knobs.num_thread <= fmax(1, cases[i].usable));
         machine_free(&s.m);
     }
+    scene told; /* its own choice is not the physical cores */
+    prepare(&told, 16, 16, 8, 2);
+    O3_COPY(told.m.profile->engine_env, "LLAMA_ARG_THREADS=32\n");
+    list(&told, NULL);
+    assert_true(has(&told, "num_thread", 8));
+    machine_free(&told.m);
     scene unknown;
     prepare(&unknown, NAN, -1, -1, -1);
     list(&unknown, NULL);
@@ -199,8 +206,8 @@ static void a_failure_bounds_the_next_run(void **state)
     search_ceiling_start(&search, search_strategy_find("predictive"), s.m.profile, s.m.model, &s.m.setting, &options,
                          &none);
     assert_int_equal(search_ceiling_ask(&search), 20224);
-    assert_true(search_ceiling_loaded(&search, O3_OUTCOME_OK, "", 20224, -1));
-    search_ceiling_filled(&search, O3_OUTCOME_OK, "", -1);
+    assert_true(search_ceiling_loaded(&search, O3_OUTCOME_OK, "", 20224, NULL));
+    search_ceiling_filled(&search, O3_OUTCOME_OK, "", NULL);
     assert_int_equal(search_ceiling_ask(&search), 0);
     o3_ceiling ceiling;
     search_ceiling_result(&search, &ceiling);

@@ -145,16 +145,16 @@ static void binary_search_keys(void **state)
     search_options options = {.max_iterations = 4, .initial_probe = 65536, .factor = 1.5, .blind = true};
     search_ceiling_start(&s, search_strategy_find("binary_search"), m.profile, m.model, &m.setting, &options, &none);
     assert_int_equal(search_ceiling_ask(&s), 65536);
-    assert_false(search_ceiling_loaded(&s, O3_OUTCOME_OK, "", 65536, -1));
+    assert_false(search_ceiling_loaded(&s, O3_OUTCOME_OK, "", 65536, NULL));
     assert_int_equal(search_ceiling_ask(&s), 98304);
-    assert_false(search_ceiling_loaded(&s, O3_OUTCOME_OOM_LOAD, "out of memory", -1, -1));
+    assert_false(search_ceiling_loaded(&s, O3_OUTCOME_OOM_LOAD, "out of memory", -1, NULL));
     assert_int_equal(search_ceiling_ask(&s), 81920); /* the middle */
-    assert_false(search_ceiling_loaded(&s, O3_OUTCOME_OOM_LOAD, "out of memory", -1, -1));
+    assert_false(search_ceiling_loaded(&s, O3_OUTCOME_OOM_LOAD, "out of memory", -1, NULL));
     assert_int_equal(search_ceiling_ask(&s), 73728);
-    assert_false(search_ceiling_loaded(&s, O3_OUTCOME_OK, "", 73728, -1));
+    assert_false(search_ceiling_loaded(&s, O3_OUTCOME_OK, "", 73728, NULL));
     assert_int_equal(search_ceiling_ask(&s), 73728); /* four loads: now what loaded is filled */
-    assert_true(search_ceiling_loaded(&s, O3_OUTCOME_OK, "", 73728, -1));
-    search_ceiling_filled(&s, O3_OUTCOME_OK, "", -1);
+    assert_true(search_ceiling_loaded(&s, O3_OUTCOME_OK, "", 73728, NULL));
+    search_ceiling_filled(&s, O3_OUTCOME_OK, "", NULL);
     assert_int_equal(search_ceiling_ask(&s), 0);
     o3_ceiling ceiling;
     search_ceiling_result(&s, &ceiling);
@@ -195,13 +195,13 @@ static void placement(void **state)
         search_ceiling_start(&s, search_strategy_find("predictive"), m.profile, m.model, &m.setting, &options, &none);
         s.spill_expected = false;
         int64_t asked = search_ceiling_ask(&s);
-        assert_false(search_ceiling_loaded(&s, O3_OUTCOME_SPILLED, "spilled", asked, -1));
+        assert_false(search_ceiling_loaded(&s, O3_OUTCOME_SPILLED, "spilled", asked, NULL));
         assert_int_equal(search_ceiling_ask(&s), asked);
         assert_int_equal(s.setting.knobs.num_gpu, m.model->layers + 1);
-        bool fill = search_ceiling_loaded(&s, works ? O3_OUTCOME_OK : O3_OUTCOME_OOM_LOAD, "out of memory", asked, -1);
+        bool fill = search_ceiling_loaded(&s, works ? O3_OUTCOME_OK : O3_OUTCOME_OOM_LOAD, "out of memory", asked, NULL);
         assert_int_equal(fill, works);
         if (works) {
-            search_ceiling_filled(&s, O3_OUTCOME_OK, "", -1);
+            search_ceiling_filled(&s, O3_OUTCOME_OK, "", NULL);
             assert_int_equal(s.proven, asked);
             assert_int_equal(s.setting.knobs.num_gpu, m.model->layers + 1);
         } else {
@@ -236,7 +236,8 @@ static void any_answers_end(void **state)
                 assert_int_not_equal(asked, failed[i]);
             o3_outcome outcome = o3_rng_below(&m.rng, 2) ? O3_OUTCOME_OK : (o3_outcome)(2 + o3_rng_below(&m.rng, 17));
             int64_t given = outcome == O3_OUTCOME_CLAMPED ? (int64_t)o3_rng_below(&m.rng, 70000) : asked;
-            int64_t read = o3_rng_below(&m.rng, 4) ? (int64_t)(between(&m.rng, 0, 80) * GIB) : -1;
+            search_reading taken = machine_read(&m, between(&m.rng, 0, 80) * GIB);
+            const search_reading *read = o3_rng_below(&m.rng, 4) ? &taken : NULL;
             bool fill = search_ceiling_loaded(&s, outcome, "no", given, read);
             if (search_effect_of(outcome) > SEARCH_FITS && search_effect_of(outcome) < SEARCH_NOTHING)
                 failed[failures++] = asked;

@@ -209,6 +209,19 @@ static void winner_formula(void **state)
     assert_true(w.best == 1 && w.shrunk == 3);
 }
 
+/* By counting the orders (R: pwilcox(u - 1, na, nb, lower.tail = FALSE)). */
+static void rank_sums(void **state)
+{
+    (void)state;
+    const double a[] = {4, 5, 6, 7}, b[] = {0, 1, 2, 3}, mixed[] = {0, 5, 6, 7}, ties[] = {3, 3, 3, 3}, hole[] = {NAN, 1, 2, 3};
+    near_rel(stats_rank_sum_p(a, 3, b, 3), 1.0 / 20, 1e-12, "3 over 3");
+    near_rel(stats_rank_sum_p(a, 4, b, 4), 1.0 / 70, 1e-12, "4 over 4");
+    near_rel(stats_rank_sum_p(mixed, 4, b, 4), 12.0 / 70, 1e-12, "u = 12 of 16"); /* 1 + 1 + 2 + 3 + 5 orders as high */
+    near_rel(stats_rank_sum_p(b, 4, a, 4), 1, 1e-12, "below all");
+    near_rel(stats_rank_sum_p(ties, 4, ties, 4), 1, 1e-12, "all alike");
+    assert_true(isnan(stats_rank_sum_p(hole, 4, a, 4)) && isnan(stats_rank_sum_p(a, 0, b, 4)));
+}
+
 typedef struct curse_sums {
     double selected, shrunk, fresh, selected_squares, shrunk_squares;
     int confirmed, repeats;
@@ -233,14 +246,14 @@ static curse_sums race(double spread, double noise, uint64_t seed)
         stats_winner w = stats_winner_select(estimate, se, 12);
         fill(&rng, control, 5, 50, noise, normal_draw);
         stats_comparison fresh = candidate(&rng, control, 5, exp(truth[w.best]), noise, normal_draw);
-        stats_confirmation c = stats_winner_confirm(&w, &fresh, STATS_ALPHA, 0);
+        stats_confirmation c = stats_winner_confirm(&w, &fresh);
         near_rel(c.drop + 1, w.selected - c.fresh + 1, 1e-12, "drop");
         sums.selected += (w.selected - truth[w.best]) / DRAWS;
         sums.shrunk += (w.shrunk - truth[w.best]) / DRAWS;
         sums.fresh += (c.fresh - truth[w.best]) / DRAWS;
         sums.selected_squares += pow(w.selected - truth[w.best], 2) / DRAWS;
         sums.shrunk_squares += pow(w.shrunk - truth[w.best], 2) / DRAWS;
-        sums.confirmed += c.confirmed;
+        sums.confirmed += stats_choose(&fresh, 1, STATS_ALPHA, 0, NULL) == 0;
         sums.repeats += c.repeats;
     }
     return sums;
@@ -273,7 +286,7 @@ int main(void)
         cmocka_unit_test(differences),   cmocka_unit_test(differences_of_little), cmocka_unit_test(holm),
         cmocka_unit_test(power),         cmocka_unit_test(nothing_helps),         cmocka_unit_test(some_help),
         cmocka_unit_test(ties),          cmocka_unit_test(too_noisy),             cmocka_unit_test(winner_formula),
-        cmocka_unit_test(winners_curse),
+        cmocka_unit_test(rank_sums), cmocka_unit_test(winners_curse),
     };
     return cmocka_run_group_tests_name("stats/compare", tests, NULL, NULL);
 }
