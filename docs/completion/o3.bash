@@ -16,13 +16,13 @@ _o3()
         _get_comp_words_by_ref -n : cur prev
     fi
     case $prev in
-    --config | --legacy | --output) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+    --config | --legacy | --output | --root) COMPREPLY=($(compgen -f -- "$cur")); return ;;
     --preset) COMPREPLY=($(compgen -W 'max_context balanced fast_response' -- "$cur")); return ;;
     --use-case) COMPREPLY=($(compgen -W 'coding rag chat tools' -- "$cur")); return ;;
     esac
     line="${COMP_WORDS[1]} ${COMP_WORDS[2]}"
     if [ "$COMP_CWORD" -eq 1 ]; then
-        words='optimize predict preset apply export history config hardware simulate help --version --help'
+        words='optimize predict preset apply export history config hardware monitor simulate help --version --help'
     else
         case $line in
         "preset list"*) words='--json --help' ;;
@@ -30,31 +30,36 @@ _o3()
         "history show"*) words='--json --verbose --help' ;;
         "config show"*) words='--all --config --legacy --json --help' ;;
         "config check"*) words='--legacy --json --help' ;;
-        "optimize"*) words='--budget --quick --samples --preset --use-case --config --legacy --host --seed --no-proof --unload-others --force --pull --json --verbose --help' ;;
+        "hardware capture"*) words='--force --host --config --legacy --json --help' ;;
+        "optimize"*) words='--budget --quick --samples --preset --use-case --config --legacy --host --seed --no-proof --keep-knobs --own-server --gate --unload-others --force --pull --json --verbose --help' ;;
         "predict"*) words='--num-ctx --num-batch --num-gpu --num-thread --parallel --kv-type --flash-attention --ollama --machine --show --gguf --accuracy --host --config --legacy --json --help' ;;
         "apply"*) words='--host --config --legacy --json --help' ;;
         "export"*) words='--preset --output --force --json --help' ;;
         "history"*) words='--json --help' ;;
-        "hardware"*) words='--measure --host --config --legacy --json --help' ;;
+        "hardware"*) words='--measure --root --host --config --legacy --json --help' ;;
+        "monitor"*) words='--interval --duration --csv --host --config --legacy --json --help' ;;
         "simulate"*) words='--pairs --seed --lying --noise --strategy --machines --jobs --markdown --json --help' ;;
         "help"*) words='--help' ;;
         esac
         case "$line" in
-        "help "*) names='optimize predict preset apply export history config hardware simulate help' ;;
+        "help "*) names='optimize predict preset apply export history config hardware monitor simulate help' ;;
         "preset $cur") names="list show" ;;
         "history $cur") names="show $(_o3_models)" ;;
         "config $cur") names="show check" ;;
+        "hardware $cur") names="capture" ;;
         "preset list "*) names="$(_o3_models) " ;;
         "preset show "*) names="$(_o3_models) max_context balanced fast_response " ;;
         "history show "*) names="" ;;
         "config show "*) names="" ;;
         "config check "*) names="" ;;
+        "hardware capture "*) names="" ;;
         "optimize "*) names="$(_o3_models) " ;;
         "predict "*) names="$(_o3_models) " ;;
         "apply "*) names="$(_o3_models) max_context balanced fast_response " ;;
         "export "*) names="$(_o3_models) yaml json modelfile " ;;
         "history "*) names="$(_o3_models) " ;;
         "hardware "*) names="" ;;
+        "monitor "*) names="" ;;
         "simulate "*) names="" ;;
         "help "*) names="" ;;
         esac

@@ -118,4 +118,45 @@ O3_NODISCARD o3_status o3_engine_delete(o3_engine *engine, const char *name, o3_
 O3_NODISCARD o3_status o3_engine_pull(o3_engine *engine, const char *name, o3_cancel *cancel,
                                       o3_progress_fn progress, void *ctx, o3_err *err);
 
+/* ---- Ollama's log, with its runner's lines in it: what the last load came to. log.c */
+typedef struct o3_log_facts {
+    int loads;                       /* weights that were opened */
+    double model_bytes, kv_bytes, compute_bytes; /* buffers of the last load, over all devices; NaN unknown */
+    double host_bytes;               /* of them in the host's memory; NaN unknown */
+    int layers, layers_offloaded;    /* output layer included; -1 unknown (no GPU) */
+    int slots;                       /* -1 unknown */
+    char kv_type[16], flash[16];     /* "q8_0"; "enabled", "disabled", "auto"; "" unknown */
+    int64_t prompt_cache_bytes;      /* its limit; 0 off, -1 unknown */
+    int64_t fit_target_bytes;        /* what the automatic placement leaves free; -1 unknown */
+    char error[O3_TEXT_MAX];         /* its last error, else its last line; "" if it is empty */
+} o3_log_facts;
+void o3_log_read(const char *text, o3_log_facts *ret_facts);
+
+/* ---- A private server: `ollama serve` of the user's own binary on a free loopback port, to try what is set for a whole
+ * server. It reads the user's model store and writes nothing there, has a folder of its own for its log, and ends with
+ * us, whatever ends us. private.c */
+typedef struct o3_private o3_private;
+typedef struct o3_private_options {
+    const char *exe;         /* the binary; NULL or "": `ollama` on PATH */
+    int like_pid;            /* the user's server, whose environment is taken over; -1 or not readable: ours, without
+                                what is set for Ollama */
+    const char *models;      /* the model store; NULL or "": as that environment says, else its HOME/.ollama/models */
+    const char *model_file;  /* must be readable, or nothing can be loaded; NULL or "": not known */
+    const char *cgroup_dir;  /* memory cgroup to live in, as o3_cgroup.dir; NULL or "": ours */
+    const char *settings;    /* "K=V\n" laid over the environment; "K=\n" takes K away */
+    int64_t timeout_ns;      /* until it answers; 0 = 60 s (finding GPUs takes a while) */
+    o3_cancel *cancel;       /* ends the wait; may be NULL */
+} o3_private_options;
+/* Returns once it answers. O3_E_NOT_FOUND no binary or no store, O3_E_IMPOSSIBLE not allowed to run or read it,
+ * O3_E_IO no folder for its log, O3_E_ENGINE it ended or never answered (with its own words), O3_E_CANCELLED. */
+O3_NODISCARD o3_status o3_private_start(o3_private **ret_server, const o3_private_options *options, o3_err *err);
+/* TERM to it, KILL to what is left of its process group after 5 s; returns when all of it is gone. NULL is fine. */
+void o3_private_stop(o3_private *server);
+o3_engine *o3_private_engine(o3_private *server); /* the server's: closed with it */
+int o3_private_pid(const o3_private *server);
+bool o3_private_joined(const o3_private *server); /* it lives in the cgroup that was asked for */
+void o3_private_log(const o3_private *server, o3_log_facts *ret_facts);
+/* "" while it runs; else how it ended and its last words. */
+void o3_private_end(o3_private *server, char *dst, size_t size);
+
 #endif

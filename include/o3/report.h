@@ -7,6 +7,7 @@
 #include <jansson.h>
 
 #include "hardware.h"
+#include "monitor.h"
 #include "predict.h"
 #include "result.h"
 #include "store.h"
@@ -28,6 +29,28 @@ char *o3_result_table(const o3_result *result, bool colour); /* its table alone 
 /* One preset or the baseline with everything known of it: n, spread, outliers, peaks, score by part. */
 char *o3_preset_detail(const o3_preset *preset, bool colour);
 char *o3_profile_summary(const o3_profile *profile, bool colour);
+
+/* A look of `o3 monitor` with what belongs to it; all borrowed. */
+#define O3_FRAME_MODELS_MAX 8
+typedef struct o3_frame {
+    const o3_profile *profile;
+    const o3_sight *sight;
+    double max_temperature_c;  /* of the CPU; 0 or NaN: no limit */
+    bool server;               /* one answers */
+    int runner_pid;            /* -1 none or unknown */
+    int model_count;
+    struct {
+        char name[O3_NAME_MAX];
+        int64_t num_ctx, size_bytes, size_vram_bytes; /* -1 unknown */
+    } models[O3_FRAME_MODELS_MAX];
+    const o3_sight *past;      /* for the trends, oldest first */
+    int past_count;
+} o3_frame;
+json_t *o3_frame_to_json(const o3_frame *frame);
+char *o3_frame_csv_head(const o3_profile *profile); /* these end with a line feed; the caller frees */
+char *o3_frame_csv(const o3_frame *frame);
+char *o3_frame_view(const o3_frame *frame, bool colour); /* lines, no wider than 80 columns unless a name is long */
+char *o3_frame_line(const o3_frame *frame);
 
 /* Another machine: what `o3 hardware --json` prints (whole, or its "profile"), or a small one written by hand
  * (docs/machine.md): every member may be left out, bytes may be texts ("24GiB"), pools follow from the memory and the

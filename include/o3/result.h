@@ -58,12 +58,55 @@ typedef struct o3_ceiling {
     o3_step_reason next_kind;
     char next_reason[O3_TEXT_MAX];
     int32_t iterations, loads, fills;
+    double used_frac;          /* of the fullest pool: highest use while it was proven / its safe size; NaN unknown */
+    char used_pool[64];        /* its name; "" unknown */
 } o3_ceiling;
+
+/* The race for knobs (num_thread, num_batch, num_gpu, use_mmap), in short visits at one window. */
+typedef enum o3_race_verdict {
+    O3_RACE_NOT_RUN,   /* `why` says why */
+    O3_RACE_DEFAULT,   /* nothing was shown to be better than the default */
+    O3_RACE_UNDECIDED, /* the noise could hide a gain worth having; the default is kept */
+    O3_RACE_WINNER,
+    O3_RACE_FALLBACK,  /* the default itself fails: the best of what works */
+} o3_race_verdict;
+const char *o3_race_verdict_name(o3_race_verdict verdict);
+
+typedef struct o3_race {
+    o3_race_verdict verdict;
+    o3_knobs knobs;                    /* that the presets build on; num_ctx unset */
+    o3_knobs finalist;                 /* what looked best before the fresh loads; all unset without one */
+    double decode_weight;              /* w of the score decode^w x prefill^(1-w); NaN not run */
+    double gain_low, gain, gain_high;  /* score of the finalist / the default's, fresh loads alone, 95 %; NaN without */
+    double promised, shrunk;           /* the same as it looked when it was chosen, and less its luck; NaN without */
+    int64_t num_ctx, prompt_tokens;    /* it was run with; -1 not run */
+    int32_t visits, candidates;
+    char why[O3_TEXT_MAX];
+} o3_race;
 
 typedef struct o3_cost {
     double wall_s, lower_bound_s; /* NaN if not known */
     int32_t loads, fills, requests;
 } o3_cost;
+
+/* What a setting of the whole server brings, tried on a private one (--own-server). The first row is the server as it is
+ * set now; the others are compared with it, visit by visit in turns. Quality is not checked. */
+#define O3_SERVERS_MAX 16
+typedef struct o3_server_row {
+    char name[32];             /* "as-is", "kv-q8_0" ... */
+    char env[128];             /* what to set, "K=V" separated by blanks; "" for the first */
+    bool measured;
+    int64_t predicted_tokens;  /* its largest safe window by prediction; -1 unknown */
+    int64_t window_tokens;     /* as filled once with it; -1 not sought or not found */
+    int64_t compared_num_ctx;  /* window in which the rates were taken; -1 none */
+    int32_t turns;             /* visits behind each rate */
+    o3_measure decode_per_s, prefill_per_s; /* n counts visits, one a load */
+    o3_range decode_ratio, prefill_ratio;   /* against the first row, 95 %; NaN */
+    char in_force[160];        /* where the setting was seen at work; "" nowhere */
+    char note[O3_TEXT_MAX];    /* why it was left out or what went wrong; "" */
+    double wall_s;
+} o3_server_row;
+extern const o3_server_row o3_server_row_none;
 
 typedef struct o3_result {
     char model[O3_NAME_MAX], digest[80];
@@ -76,7 +119,11 @@ typedef struct o3_result {
     o3_ceiling ceiling;
     int preset_count;
     o3_preset presets[O3_PRESETS_MAX];
+    o3_race race;
     o3_preset baseline;       /* Ollama's defaults; measured == false if it was not measured */
+    int server_count;         /* 0: not asked for */
+    o3_server_row servers[O3_SERVERS_MAX];
+    bool servers_complete;    /* nothing was left out for lack of time */
     o3_cost cost;
     o3_notes notes;
 } o3_result;

@@ -14,6 +14,8 @@ typedef struct o3_knobs {
 } o3_knobs;
 #define O3_KNOBS_DEFAULT ((o3_knobs){O3_UNSET, O3_UNSET, O3_UNSET, O3_UNSET, O3_UNSET})
 bool o3_knobs_equal(const o3_knobs *a, const o3_knobs *b);
+/* "num_thread 2, use_mmap false": the knobs that are set, of them those that differ from `other` (NULL: all). */
+void o3_knobs_text(const o3_knobs *knobs, const o3_knobs *other, char *dst, size_t dst_size);
 /* {name, offset of the int32 in o3_knobs}, in the order they are written; ends with name NULL. */
 typedef struct o3_knob_field {
     const char *name;
@@ -85,7 +87,8 @@ typedef struct o3_sample {
 typedef struct o3_peak {
     char pool[64];
     int64_t bytes; /* highest reading of the pool's unreclaimable use; -1 if never read */
-    int64_t runner_bytes; /* of it the runner's anonymous and shared memory; -1 if unknown */
+    int64_t runner_bytes; /* of it the runner's: on the host its anonymous and shared memory, on a GPU what lies there;
+                             -1 if unknown */
 } o3_peak;
 typedef struct o3_peaks {
     int count;

@@ -23,9 +23,11 @@ typedef struct o3_request {
     uint64_t seed;      /* of the prompts; 0 = 1 */
     bool quick;         /* <= 60 s: one load, a partial fill, nothing proven */
     bool no_proof;      /* skip the second full fill; said in the result */
+    bool keep_knobs;    /* no race: num_thread, num_gpu and use_mmap stay unset, num_batch 512 */
     bool unload_others; /* unload other models; they are loaded again at the end */
     bool force;         /* measure again what is known */
     bool pull;          /* pull a missing model without asking */
+    bool own_server;    /* try what is set for a whole server, on a private one; added to what is known already */
 } o3_request;
 
 typedef enum o3_event_kind {

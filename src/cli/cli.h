@@ -10,10 +10,11 @@
 #include "o3/tune.h"
 
 typedef struct cli_options {
-    bool help, json, verbose, quick, no_proof, unload_others, force, pull, all, accuracy, measure;
-    const char *config, *legacy, *host, *preset, *use_case, *output; /* NULL: not given */
+    bool help, json, verbose, quick, no_proof, keep_knobs, own_server, unload_others, force, pull, all, accuracy, measure;
+    const char *config, *legacy, *host, *preset, *gate, *use_case, *output; /* NULL: not given */
     const char *kv_type, *flash_attention, *ollama, *machine, *show, *gguf;
-    double budget_s;  /* NaN: not given */
+    const char *root; /* NULL: not given */
+    double budget_s, interval_s, duration_s; /* NaN: not given */
     int64_t samples;  /* 0: not given */
     int64_t seed;     /* 0: not given */
     int64_t num_ctx, num_batch, num_thread, parallel; /* 0: not given */
@@ -21,7 +22,7 @@ typedef struct cli_options {
     int64_t pairs, jobs;   /* 0: not given */
     double lying, noise;   /* NaN: not given */
     const char *strategy, *machines; /* NULL: not given */
-    bool markdown;
+    bool markdown, csv;
 } cli_options;
 
 typedef enum cli_flag_type { CLI_SWITCH, CLI_TEXT, CLI_TIME, CLI_NUMBER, CLI_SHARE } cli_flag_type;
@@ -31,7 +32,7 @@ typedef struct cli_flag {
     char letter;      /* 'v'; 0 if none */
     cli_flag_type type;
     size_t offset;    /* in cli_options */
-    int64_t min, max; /* of a number */
+    int64_t min, max; /* of a number; of a time in ms */
     const char *value; /* what the help calls it: "TIME" */
     const char *help;
 } cli_flag;
@@ -139,6 +140,8 @@ o3_status cmd_history_show(const cli_call *call, o3_err *err);
 o3_status cmd_config_show(const cli_call *call, o3_err *err);
 o3_status cmd_config_check(const cli_call *call, o3_err *err);
 o3_status cmd_hardware(const cli_call *call, o3_err *err);
+o3_status cmd_hardware_capture(const cli_call *call, o3_err *err);
+o3_status cmd_monitor(const cli_call *call, o3_err *err);
 o3_status cmd_help(const cli_call *call, o3_err *err);
 
 /* What o3 predict works with, whatever it came from. */

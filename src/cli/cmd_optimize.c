@@ -96,7 +96,7 @@ static void say_progress(talk *t, const char *text, const o3_event *event)
 
 static void say_trial(talk *t, const o3_event *event)
 {
-    char line[O3_TEXT_MAX + 256], wall[32], decode[48] = "";
+    char line[O3_TEXT_MAX + 400], knobs[160], wall[32], decode[48] = "";
     const o3_trial *trial = event->trial;
     if (!trial)
         return;
@@ -109,7 +109,8 @@ static void say_trial(talk *t, const o3_event *event)
         if (isfinite(trial->samples[i].decode_per_s))
             O3_FORMAT(decode, " · decode %.1f/s at %lld", trial->samples[i].decode_per_s,
                       (long long)trial->samples[i].depth_tokens);
-    O3_FORMAT(line, "%s, num_ctx %d: %s%s%s%s%s · %s%s · %d sample%s", trial->purpose, trial->asked.num_ctx,
+    o3_knobs_text(&trial->asked, NULL, knobs, sizeof(knobs));
+    O3_FORMAT(line, "%s, %s: %s%s%s%s%s · %s%s · %d sample%s", trial->purpose, *knobs ? knobs : "nothing set",
               bad ? "it " : "", bad ? o3_outcome_text(trial->outcome) : o3_outcome_name(trial->outcome),
               *trial->reason ? " (" : "", trial->reason, *trial->reason ? ")" : "", wall, decode, trial->sample_count,
               trial->sample_count == 1 ? "" : "s");
@@ -218,9 +219,11 @@ static o3_request request_of(const cli_call *call)
         .seed = o->seed > 0 ? (uint64_t)o->seed : 1,
         .quick = o->quick,
         .no_proof = o->no_proof,
+        .keep_knobs = o->keep_knobs,
         .unload_others = o->unload_others,
         .force = o->force,
         .pull = o->pull,
+        .own_server = o->own_server,
     };
     O3_COPY(request.model, call->words[0]);
     O3_COPY(request.preset, o->preset ? o->preset : "");
@@ -246,6 +249,41 @@ static o3_status check_names(const o3_config *config, const cli_options *options
         const char *near = o3_nearest(options->use_case, names, count);
         return o3_fail(err, O3_E_USAGE, "--use-case %s is no row of use_case_optimization%s%s%s", options->use_case,
                        near ? " (did you mean " : "", near ? near : "", near ? "?)" : "; o3 config show lists them");
+    }
+    return O3_OK;
+}
+
+static bool is_proven(const o3_result *result)
+{
+    return result->ceiling.proven_tokens > 0 && result->ceiling.proofs > 1;
+}
+
+static bool is_decided(const o3_result *result)
+{
+    return result->race.verdict != O3_RACE_UNDECIDED && result->race.verdict != O3_RACE_NOT_RUN;
+}
+
+static const struct gate {
+    const char *name;
+    bool (*holds)(const o3_result *result);
+    const char *says;
+} gates[] = {
+    {"proven", is_proven, "no context was proven twice"},
+    {"decided", is_decided, "the knobs were not decided"},
+};
+
+/* result NULL: only the names are checked. */
+static o3_status check_gates(const char *wanted, const o3_result *result, o3_err *err)
+{
+    for (const char *p = wanted; p && *p; p += strcspn(p, ","), p += *p == ',') {
+        int len = (int)strcspn(p, ","), i = 0;
+        while (i < O3_COUNT(gates) && (strncmp(gates[i].name, p, (size_t)len) || gates[i].name[len]))
+            i++;
+        if (i == O3_COUNT(gates))
+            return o3_fail(err, O3_E_USAGE, "--gate %.*s is none; there are proven and decided", len, p);
+        if (result && !gates[i].holds(result))
+            return o3_fail(err, O3_E_GATE, "gate %s: %s%s%s", gates[i].name, gates[i].says,
+                           i && *result->race.why ? ": " : "", i ? result->race.why : "");
     }
     return O3_OK;
 }
@@ -281,6 +319,8 @@ o3_status cmd_optimize(const cli_call *call, o3_err *err)
     if (!status)
         status = check_names(&session->config, &call->options, err);
     if (!status)
+        status = check_gates(call->options.gate, NULL, err);
+    if (!status)
         status = cli_open_engine(session, err);
     if (!status)
         status = cli_open_store(session, err);
@@ -305,5 +345,5 @@ o3_status cmd_optimize(const cli_call *call, o3_err *err)
         if (err)
             err->message[0] = '\0';
     }
-    return status;
+    return status ? status : check_gates(call->options.gate, result, err);
 }

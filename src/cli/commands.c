@@ -13,6 +13,9 @@
      .value = "N", .help = (words)}
 #define SHARE(flag_name, member, words)                                                                     \
     {.name = (flag_name), .type = CLI_SHARE, .offset = AT(member, double), .value = "SHARE", .help = (words)}
+#define SPAN(flag_name, member, low_ms, high_ms, words)                                                     \
+    {.name = (flag_name), .type = CLI_TIME, .offset = AT(member, double), .min = (low_ms), .max = (high_ms), \
+     .value = "TIME", .help = (words)}
 #define HELP {.name = "help", .letter = 'h', .type = CLI_SWITCH, .offset = AT(help, bool), .help = "this text"}
 #define JSON SWITCH("json", json, "the answer as JSON (docs/schema) on stdout")
 #define VERBOSE(words)                                                                                      \
@@ -23,8 +26,7 @@
 #define END {.name = NULL}
 
 static const cli_flag optimize_flags[] = {
-    {.name = "budget", .type = CLI_TIME, .offset = AT(budget_s, double), .value = "TIME",
-     .help = "time for the whole run, such as 15m; default: 10m, 15m or 20m by model size"},
+    SPAN("budget", budget_s, 1000, INT64_MAX, "time for the whole run, such as 15m; default: 10m, 15m or 20m by model size"),
     SWITCH("quick", quick, "at most a minute: one load, a partial fill, nothing proven"),
     NUMBER("samples", samples, 1, 50, "samples a rate; default: the configuration's (5)"),
     TEXT("preset", preset, "NAME", "only this preset; default: all"),
@@ -34,6 +36,9 @@ static const cli_flag optimize_flags[] = {
     HOST,
     NUMBER("seed", seed, 1, INT64_MAX, "of the prompt texts; default: 1"),
     SWITCH("no-proof", no_proof, "leave out the second full fill; said in the result"),
+    SWITCH("keep-knobs", keep_knobs, "do not race num_thread, num_batch, num_gpu, use_mmap against the defaults"),
+    SWITCH("own-server", own_server, "also try KV type, flash attention, slots ... on a private `ollama serve`"),
+    TEXT("gate", gate, "WHAT", "exit 5 unless the answer is `proven` or the knobs are `decided`; both: proven,decided"),
     SWITCH("unload-others", unload_others, "unload other models first; they are loaded again at the end"),
     SWITCH("force", force, "measure again what is known"),
     SWITCH("pull", pull, "pull the model without asking if it is not there"),
@@ -86,10 +91,31 @@ static const cli_flag config_show_flags[] = {
 static const cli_flag config_check_flags[] = {LEGACY, JSON, HELP, END};
 static const cli_flag hardware_flags[] = {
     SWITCH("measure", measure, "measure how fast memory is read, in a second or two, and keep it"),
+    TEXT("root", root, "PATH", "of a capture (o3 hardware capture) or a directory with proc/ and sys/ instead"),
     HOST,
     CONFIG,
     LEGACY,
     JSON,
+    HELP,
+    END,
+};
+static const cli_flag capture_flags[] = {
+    SWITCH("force", force, "overwrite FILE"),
+    HOST,
+    CONFIG,
+    LEGACY,
+    JSON,
+    HELP,
+    END,
+};
+static const cli_flag monitor_flags[] = {
+    SPAN("interval", interval_s, 10, 10000, "between two looks, 10ms to 10s; default: 100ms, of plain lines 1s"),
+    SPAN("duration", duration_s, 10, INT64_MAX, "stop after it; default: until Ctrl-C"),
+    SWITCH("csv", csv, "one line a look, with a head; bytes, shares, an empty cell where unknown"),
+    HOST,
+    CONFIG,
+    LEGACY,
+    SWITCH("json", json, "one JSON object a look (docs/schema) on stdout"),
     HELP,
     END,
 };
@@ -203,10 +229,32 @@ const cli_command cli_commands[] = {
      .args = "",
      .flags = hardware_flags,
      .run = cmd_hardware,
+     .orderly = true,
      .help = "what O3 sees of this machine and may use of it",
      .details = "With --measure also how fast the cores that Ollama may use read memory and multiply: predictions\n"
                 "of speed start from it. All these cores are busy meanwhile.",
      .example = "o3 hardware --json"},
+    {.name = "hardware capture",
+     .args = "[FILE]",
+     .args_max = 1,
+     .flags = capture_flags,
+     .run = cmd_hardware_capture,
+     .orderly = true,
+     .help = "what O3 reads of this machine, for a bug report",
+     .details = "Writes a .tar.gz (o3-hardware.tar.gz) of each file below / that was read for the profile, and the\n"
+                "profile. Host and user names, serial numbers, UUIDs, network addresses and container ids are\n"
+                "masked. o3 hardware --root FILE reads it on another machine.",
+     .example = "o3 hardware capture"},
+    {.name = "monitor",
+     .args = "",
+     .flags = monitor_flags,
+     .run = cmd_monitor,
+     .orderly = true,
+     .help = "watch memory, CPU, GPUs and the loaded model",
+     .details = "The same sensors that watch over o3 optimize, ten times a second: what is used of each memory and\n"
+                "where O3 would stop, how busy the CPUs are and what waits for them, the model that is loaded and\n"
+                "the memory of its runner. Nothing is stopped and no model is loaded. Works without a server.",
+     .example = "o3 monitor --json --interval 100ms --duration 30s"},
     {.name = "simulate",
      .args = "",
      .flags = simulate_flags,

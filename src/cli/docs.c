@@ -131,7 +131,7 @@ static const char bash_head[] =
     "        _get_comp_words_by_ref -n : cur prev\n"
     "    fi\n"
     "    case $prev in\n"
-    "    --config | --legacy | --output) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n"
+    "    --config | --legacy | --output | --root) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n"
     "    --preset) COMPREPLY=($(compgen -W 'max_context balanced fast_response' -- \"$cur\")); return ;;\n"
     "    --use-case) COMPREPLY=($(compgen -W 'coding rag chat tools' -- \"$cur\")); return ;;\n"
     "    esac\n"

@@ -33,6 +33,19 @@ static o3_status set_share(const cli_flag *flag, const char *text, double *at, o
     return O3_OK;
 }
 
+static o3_status set_time(const cli_flag *flag, const char *text, double *at, o3_err *err)
+{
+    double value;
+    if (!o3_parse_duration(text, &value) || value * 1000 < (double)flag->min)
+        return o3_fail(err, O3_E_USAGE, "--%s %s is not a time such as %s", flag->name, text,
+                       flag->min < 1000 ? "100ms, 2s or 1m30s" : "90s, 15m or 1h30m");
+    if (value * 1000 > (double)flag->max)
+        return o3_fail(err, O3_E_USAGE, "--%s %s is too long; %lld ms are the most", flag->name, text,
+                       (long long)flag->max);
+    *at = value;
+    return O3_OK;
+}
+
 static o3_status set(const cli_flag *flag, const char *text, cli_options *options, o3_err *err)
 {
     void *at = (char *)options + flag->offset;
@@ -46,9 +59,7 @@ static o3_status set(const cli_flag *flag, const char *text, cli_options *option
         *(const char **)at = text;
         return O3_OK;
     case CLI_TIME:
-        if (!o3_parse_duration(text, at) || *(double *)at < 1)
-            return o3_fail(err, O3_E_USAGE, "--%s %s is not a time such as 90s, 15m or 1h30m", flag->name, text);
-        return O3_OK;
+        return set_time(flag, text, at, err);
     case CLI_NUMBER:
         return set_number(flag, text, at, err);
     case CLI_SHARE:
@@ -110,7 +121,9 @@ o3_status cli_parse(const cli_command *command, int argc, char **argv, cli_call 
     struct option longs[FLAGS_MAX + 1] = {{0}};
     char shorts[2 * FLAGS_MAX + 2] = ":";
     int count = 0;
-    cli_call call = {.command = command, .options = {.budget_s = NAN, .num_gpu = O3_UNSET, .lying = NAN, .noise = NAN}};
+    cli_call call = {.command = command,
+                     .options = {.budget_s = NAN, .interval_s = NAN, .duration_s = NAN, .num_gpu = O3_UNSET,
+                                 .lying = NAN, .noise = NAN}};
     for (const cli_flag *flag = command->flags; flag->name && count < FLAGS_MAX; flag++, count++) {
         longs[count] = (struct option){.name = flag->name,
                                        .has_arg = flag->type == CLI_SWITCH ? no_argument : required_argument,

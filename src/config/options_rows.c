@@ -34,7 +34,6 @@
 #define NEVER_RUN "Never run: commands in a file are not executed, the driver's own interface is read instead."
 #define KV_TYPE "Replaced by the server's OLLAMA_KV_CACHE_TYPE: no Ollama since 0.7 reads f16_kv."
 #define LEARNING "Comes with learning across models; "
-#define RACE "Comes with the knob race; "
 
 /* A target triple in fine_tuning. */
 #define TARGETS(place, field, low, mid, high, top, of, what)                                                      \
@@ -56,9 +55,9 @@ const o3_option config_options[] = {
      NOW("Anything but 0.9 lowers max_vram_percent and max_ram_percent to this share; it never raises them.")},
 
     {.path = "ai_guidance.autonomous_tuning", BOOL(ai_guidance.autonomous_tuning), .fallback = "true",
-     LATER(RACE "false will measure a fixed grid instead of searching.")},
+     NOW("false keeps the default's knobs (num_thread, num_gpu, use_mmap, num_batch 512): they are not raced.")},
     {.path = "ai_guidance.predictive_optimization", BOOL(ai_guidance.predictive_optimization), .fallback = "true",
-     LATER("Comes with the other search strategies; until then each search starts from the prediction.")},
+     NOW("false seeks the ceiling by binary_search even where context_discovery says predictive.")},
     {.path = "ai_guidance.adaptive_search", BOOL(ai_guidance.adaptive_search), .fallback = "true",
      LATER(LEARNING "a search adapts to its own measurements already.")},
     {.path = "ai_guidance.focus_mode", TEXT_IN(o3_config, ai_guidance.focus_mode), .fallback = "",
@@ -76,22 +75,22 @@ const o3_option config_options[] = {
     {.path = "search_strategy.max_binary_iterations", INT(search_strategy.max_binary_iterations, 1, 64, "loads"),
      .fallback = "7", NOW("Most loads that the search for the ceiling may take.")},
     {.path = "search_strategy.batch_adaptation.enabled", BOOL(search_strategy.batch_adaptation.enabled),
-     .fallback = "true", LATER(RACE "until then num_batch is pinned to what the server would take.")},
+     .fallback = "true", NOW("false leaves num_batch at 512; else the race for knobs tries others.")},
     {.path = "search_strategy.batch_adaptation.initial_batch_large",
      INT(search_strategy.batch_adaptation.initial_batch_large, 1, BATCH_MAX, "tokens"), .fallback = "512",
-     LATER(RACE "the num_batch it starts from for a large model (lowered to max_batch).")},
+     NOW("The num_batch it starts from for a large model (lowered to max_batch).")},
     {.path = "search_strategy.batch_adaptation.initial_batch_medium",
      INT(search_strategy.batch_adaptation.initial_batch_medium, 1, BATCH_MAX, "tokens"), .fallback = "1024",
-     LATER(RACE "the num_batch it starts from for a medium model (lowered to max_batch).")},
+     NOW("The num_batch it starts from for a medium model (lowered to max_batch).")},
     {.path = "search_strategy.batch_adaptation.initial_batch_small",
      INT(search_strategy.batch_adaptation.initial_batch_small, 1, BATCH_MAX, "tokens"), .fallback = "2048",
-     LATER(RACE "the num_batch it starts from for a small model (lowered to max_batch).")},
+     NOW("The num_batch it starts from for a small model (lowered to max_batch).")},
     {.path = "search_strategy.batch_adaptation.scale_up_factor",
      REAL(search_strategy.batch_adaptation.scale_up_factor, 1.01, 64, ""), .fallback = "2",
-     LATER(RACE "the step between two values of num_batch.")},
+     NOW("The step between two values of num_batch.")},
     {.path = "search_strategy.batch_adaptation.max_batch",
      INT(search_strategy.batch_adaptation.max_batch, 1, BATCH_MAX, "tokens"), .fallback = "2048",
-     LATER(RACE "the largest num_batch it tries.")},
+     NOW("The largest num_batch it tries.")},
 
     {.path = "preset_categories.*.description", TEXT_IN(o3_category, description), .fallback = "",
      NOW("What the preset is for, in the table and in what is written out.")},
@@ -212,7 +211,7 @@ const o3_option config_options[] = {
     {.path = "learning_system.auto_improvement.range_expansion", BOOL(auto_improvement.range_expansion),
      .fallback = "true", LATER(LEARNING "the range ends at the trained context or a limit.")},
     {.path = "learning_system.auto_improvement.test_prioritization", BOOL(auto_improvement.test_prioritization),
-     .fallback = "true", LATER(RACE "it will try the most promising knobs first.")},
+     .fallback = "true", REPLACED("Always done: the race tries the most promising knobs first, the search the largest safe context.")},
 
 #define SIZE_CATEGORY(size, params, params_served, start, batch)                                                    \
     {.path = "model_intelligence.size_categories." #size ".min_params",                                             \
@@ -228,7 +227,7 @@ const o3_option config_options[] = {
      REPLACED("Replaced by search_strategy.batch_adaptation.initial_batch_" #size ".")},                            \
     {.path = "model_intelligence.size_categories." #size ".max_batch",                                              \
      INT(size_##size.max_batch, 1, BATCH_MAX, "tokens"), .fallback = "null",                                        \
-     LATER(RACE "the largest num_batch for this class, instead of search_strategy.batch_adaptation.max_batch.")},   \
+     NOW("The largest num_batch for this class, instead of search_strategy.batch_adaptation.max_batch.")},   \
     {.path = "model_intelligence.size_categories." #size ".f16_kv_preference", IGNORED, .fallback = "",             \
      REPLACED(KV_TYPE)},                                                                                            \
     {.path = "model_intelligence.size_categories." #size ".gpu_layer_strategy", IGNORED, .fallback = "",            \
@@ -270,7 +269,7 @@ const o3_option config_options[] = {
      .fallback = "true", REPLACED("Always done; --unload-others makes room instead of refusing.")},
     {.path = "quality_assurance.post_test_validation.statistical_significance",
      BOOL(quality_assurance.statistical_significance), .fallback = "true",
-     LATER(RACE "a difference that is not shown keeps the default.")},
+     REPLACED("Always done: a difference that is not shown on fresh loads keeps the default.")},
     {.path = "quality_assurance.post_test_validation.hardware_correlation",
      BOOL(quality_assurance.hardware_correlation), .fallback = "true",
      LATER(LEARNING "predicted and measured are already kept side by side.")},
@@ -280,7 +279,7 @@ const o3_option config_options[] = {
     {.path = "quality_assurance.result_filtering.remove_outliers", BOOL(quality_assurance.remove_outliers),
      .fallback = "true", NOW("Leave outliers out of the rates, by a stated rule, and list them.")},
     {.path = "quality_assurance.result_filtering.validate_consistency", BOOL(quality_assurance.validate_consistency),
-     .fallback = "true", LATER(RACE "the winner is measured again on a fresh load.")},
+     .fallback = "true", NOW("The winner is measured again on a fresh load.")},
     {.path = "quality_assurance.result_filtering.enforce_hardware_limits",
      BOOL(quality_assurance.enforce_hardware_limits), .fallback = "true",
      REPLACED("Always on: what breaks a limit is stopped and never handed out.")},

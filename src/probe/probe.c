@@ -72,6 +72,16 @@ static const o3_engine_loaded *find(const o3_engine_loads *loads, const o3_model
     return NULL;
 }
 
+/* A knob that the runner's command line does not show cannot be held against it. */
+static void check_knobs(o3_trial *trial, const o3_knobs *asked, const o3_knobs *got)
+{
+    for (const o3_knob_field *f = o3_knob_fields; f->name; f++) {
+        int32_t want = o3_knob_get(asked, f), have = o3_knob_get(got, f);
+        if (strcmp(f->name, "num_ctx") && want != O3_UNSET && have != O3_UNSET && want != have)
+            probe_judge(trial, O3_OUTCOME_ERROR, "asked for %s %d, the runner has %d", f->name, want, have);
+    }
+}
+
 /* A load that was accepted may still not be what was asked. */
 static void check_effect(probe *p, o3_trial *trial, const o3_engine_loaded *loaded)
 {
@@ -92,9 +102,8 @@ static void check_effect(probe *p, o3_trial *trial, const o3_engine_loaded *load
     else if (loaded->size_vram_bytes > 0 && loaded->size_vram_bytes < loaded->size_bytes)
         probe_judge(trial, O3_OUTCOME_SPILLED, "%.0f %% of the model lies outside the device",
                     100.0 * (double)(loaded->size_bytes - loaded->size_vram_bytes) / (double)loaded->size_bytes);
-    else if (asked->num_batch != O3_UNSET && got->num_batch != O3_UNSET && got->num_batch != asked->num_batch)
-        probe_judge(trial, O3_OUTCOME_ERROR, "asked for num_batch %d, the runner has %d", asked->num_batch,
-                    got->num_batch);
+    else
+        check_knobs(trial, asked, got);
 }
 
 static o3_status read_back(probe *p, o3_trial *trial, o3_err *err)

@@ -100,12 +100,42 @@ static const field fields_ceiling[] = {
     INT64(o3_ceiling, filled_tokens), COUNT(o3_ceiling, proofs),
     GROUP("next_step", fields_next_step),
     COUNT(o3_ceiling, iterations), COUNT(o3_ceiling, loads), COUNT(o3_ceiling, fills),
+    REAL(o3_ceiling, used_frac), TEXT(o3_ceiling, used_pool),
+    END,
+};
+
+static const field fields_race[] = {
+    {.name = "verdict", .type = FIELD_RACE, .offset = AT(o3_race, verdict, o3_race_verdict)},
+    PART(o3_race, knobs, fields_knobs), PART(o3_race, finalist, fields_knobs), REAL(o3_race, decode_weight),
+    REAL(o3_race, gain), REAL(o3_race, gain_low), REAL(o3_race, gain_high),
+    REAL(o3_race, promised), REAL(o3_race, shrunk),
+    INT64(o3_race, num_ctx), INT64(o3_race, prompt_tokens),
+    COUNT(o3_race, visits), COUNT(o3_race, candidates),
+    TEXT(o3_race, why),
     END,
 };
 
 static const field fields_cost[] = {
     REAL(o3_cost, wall_s), REAL(o3_cost, lower_bound_s),
     COUNT(o3_cost, loads), COUNT(o3_cost, fills), COUNT(o3_cost, requests),
+    END,
+};
+
+static const field fields_range[] = {REAL(o3_range, low), REAL(o3_range, mid), REAL(o3_range, high), END};
+
+static const field fields_server[] = {
+    TEXT(o3_server_row, name),
+    TEXT(o3_server_row, env),
+    BOOL(o3_server_row, measured),
+    INT64(o3_server_row, predicted_tokens), INT64(o3_server_row, window_tokens), INT64(o3_server_row, compared_num_ctx),
+    COUNT(o3_server_row, turns),
+    PART(o3_server_row, decode_per_s, fields_measure),
+    PART(o3_server_row, prefill_per_s, fields_measure),
+    PART(o3_server_row, decode_ratio, fields_range),
+    PART(o3_server_row, prefill_ratio, fields_range),
+    TEXT(o3_server_row, in_force),
+    TEXT(o3_server_row, note),
+    REAL(o3_server_row, wall_s),
     END,
 };
 
@@ -122,8 +152,11 @@ const field fields_result[] = {
     {.name = "profile", .type = FIELD_PROFILE},
     {.name = "ceiling", .type = FIELD_PART, .required = true, .offset = AT(o3_result, ceiling, o3_ceiling),
      .part = fields_ceiling},
+    PART(o3_result, race, fields_race),
     {.name = "presets", .type = FIELD_PRESETS, .required = true},
     PART(o3_result, baseline, fields_preset),
+    ARRAY("servers", o3_result, servers, server_count, fields_server),
+    BOOL(o3_result, servers_complete),
     TEXT(o3_result, weights),
     PART(o3_result, cost, fields_cost),
     NOTES(o3_result),
@@ -159,6 +192,27 @@ const field fields_trial[] = {
     END,
 };
 
+static const field fields_kind[] = {
+    TEXT(o3_cpu_kind, name), COUNT(o3_cpu_kind, cpus), INT32(o3_cpu_kind, cores), TEXT(o3_cpu_kind, list),
+    END,
+};
+
+static const field fields_cache[] = {
+    COUNT(o3_cache, level), TEXT(o3_cache, type), INT64(o3_cache, size_bytes), COUNT(o3_cache, count),
+    END,
+};
+
+static const field fields_node[] = {
+    COUNT(o3_node, id), TEXT(o3_node, cpus), INT64(o3_node, total_bytes), INT64(o3_node, free_bytes),
+    END,
+};
+
+static const field fields_limit[] = {
+    TEXT(o3_limit, whose), TEXT(o3_limit, group), TEXT(o3_limit, file), INT64(o3_limit, bytes), REAL(o3_limit, cpus),
+    TEXT(o3_limit, list),
+    END,
+};
+
 static const field fields_cpu[] = {
     TEXT_AS("model", o3_profile, cpu_model),
     TEXT_AS("vendor", o3_profile, cpu_vendor),
@@ -166,7 +220,10 @@ static const field fields_cpu[] = {
     INT32(o3_profile, packages), INT32(o3_profile, cores), INT32(o3_profile, threads_per_core),
     REAL_AS("usable", o3_profile, usable_cpus),
     TEXT(o3_profile, usable_why),
+    TEXT_AS("list", o3_profile, cpu_list),
     TEXT(o3_profile, isa),
+    ARRAY("kinds", o3_profile, kinds, kind_count, fields_kind),
+    ARRAY("caches", o3_profile, caches, cache_count, fields_cache),
     END,
 };
 
@@ -182,6 +239,9 @@ static const field fields_process[] = {
     INT32_AS("pid", o3_profile, engine_pid),
     BOOL_AS("local", o3_profile, engine_local),
     TEXT_AS("exe", o3_profile, engine_exe),
+    INT32_AS("uid", o3_profile, engine_uid),
+    TEXT_AS("user", o3_profile, engine_user),
+    TEXT_AS("unit", o3_profile, engine_unit),
     BOOL_AS("env_known", o3_profile, engine_env_known),
     TEXT_AS("env", o3_profile, engine_env),
     END,
@@ -202,7 +262,7 @@ static const field fields_pool[] = {
 
 const char *const fields_vendors[] = {"other", "nvidia", "amd", "intel", "apple", "software", NULL};
 
-static const field fields_gpu[] = {
+const field fields_gpu[] = {
     TEXT(o3_gpu, name),
     TEXT(o3_gpu, pci),
     {.name = "vendor", .type = FIELD_VENDOR, .offset = AT(o3_gpu, vendor, o3_gpu_vendor)},
@@ -211,6 +271,10 @@ static const field fields_gpu[] = {
     {.name = "memory_bytes", .type = FIELD_PROFILE}, /* its pool's total */
     REAL(o3_gpu, bandwidth_bytes_per_s), REAL(o3_gpu, fp16_flops),
     INT64(o3_gpu, max_tensor_bytes),
+    TEXT(o3_gpu, driver), TEXT(o3_gpu, source), TEXT(o3_gpu, part), TEXT(o3_gpu, uuid), TEXT(o3_gpu, aside),
+    BOOL(o3_gpu, integrated), BOOL(o3_gpu, asleep),
+    INT64(o3_gpu, own_bytes), INT64(o3_gpu, shared_bytes),
+    REAL(o3_gpu, max_temperature_c),
     END,
 };
 
@@ -226,8 +290,11 @@ const field fields_profile[] = {
     GROUP("memory", fields_memory),
     GROUP("process", fields_process),
     ARRAY("cgroups", o3_profile, cgroups, cgroup_count, fields_cgroup),
+    ARRAY("limits", o3_profile, limits, limit_count, fields_limit),
     ARRAY("pools", o3_profile, pools, pool_count, fields_pool),
     ARRAY("gpus", o3_profile, gpus, gpu_count, fields_gpu),
+    {.name = "gpus_aside", .type = FIELD_PROFILE}, /* those behind gpu_count */
+    ARRAY("numa", o3_profile, nodes, node_count, fields_node),
     PART(o3_profile, bandwidth, fields_bandwidth),
     TEXT(o3_profile, fingerprint),
     NOTES(o3_profile),

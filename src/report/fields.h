@@ -17,10 +17,11 @@ typedef enum field_type {
     FIELD_SWITCH,  /* int32_t 0 or 1; O3_UNSET is null; a boolean in JSON */
     FIELD_SEED,    /* uint64_t as decimal text: JSON readers lose bits above 2^53 */
     FIELD_STEP,    /* o3_step_reason by name */
+    FIELD_RACE,    /* o3_race_verdict by name */
     FIELD_OUTCOME, /* o3_outcome by name; written only */
     FIELD_KIND,    /* o3_sample_kind by name; written only */
     FIELD_PART,    /* an object described by `part`, at `offset` (0 groups members of the same struct) */
-    FIELD_ARRAY,   /* objects described by `part`; written only */
+    FIELD_ARRAY,   /* objects described by `part` */
     FIELD_PEAKS,   /* o3_peaks: pool names are its members */
     FIELD_NOTES,   /* o3_notes as an array of texts */
     FIELD_PRESETS, /* of o3_result: preset names are its members */
@@ -40,7 +41,7 @@ typedef struct field {
 } field;
 
 /* Tables end with name NULL. */
-extern const field fields_result[], fields_preset[], fields_trial[], fields_profile[];
+extern const field fields_result[], fields_preset[], fields_trial[], fields_profile[], fields_gpu[];
 extern const char *const fields_vendors[]; /* by o3_gpu_vendor; ends with NULL */
 
 json_t *fields_write(const field *table, const void *base);

@@ -54,16 +54,27 @@ static o3_status read_integer(const field *row, char *at, const json_t *json, co
     return O3_OK;
 }
 
-static o3_status read_step(char *at, const json_t *json, const place *here, o3_err *err)
+static const char *step_name(int step)
 {
-    const char *name = json_is_string(json) ? json_string_value(json) : "none";
-    for (o3_step_reason step = O3_STEP_NONE; step <= O3_STEP_BUDGET; step++) {
-        if (!strcmp(name, o3_step_reason_name(step))) {
-            memcpy(at, &step, sizeof(step));
+    return o3_step_reason_name((o3_step_reason)step);
+}
+
+static const char *race_name(int verdict)
+{
+    return o3_race_verdict_name((o3_race_verdict)verdict);
+}
+
+/* Missing is the first of them. */
+static o3_status read_name(char *at, const json_t *json, const char *(*name_of)(int), int last, const place *here,
+                           o3_err *err)
+{
+    for (int32_t i = 0; i <= last; i++) {
+        if (json_is_string(json) ? !strcmp(json_string_value(json), name_of(i)) : json_is_null(json)) {
+            memcpy(at, &i, sizeof(i));
             return O3_OK;
         }
     }
-    return misfit(here, "a reason known to this version", err);
+    return misfit(here, "a name known to this version", err);
 }
 
 static double real_of(const json_t *json)
@@ -128,6 +139,21 @@ static o3_status read_presets(o3_result *result, const json_t *json, const place
     return O3_OK;
 }
 
+static o3_status read_array(const field *row, char *base, const json_t *json, const place *here, o3_err *err)
+{
+    int count = (int)json_array_size(json);
+    if ((!json_is_array(json) && !json_is_null(json)) || json_array_size(json) > row->most)
+        return misfit(here, "a list of that many", err);
+    for (int i = 0; i < count; i++) {
+        o3_status status = read_table(row->part, base + row->offset + (size_t)i * row->size,
+                                      json_array_get(json, (size_t)i), here, err);
+        if (status)
+            return status;
+    }
+    memcpy(base + row->count, &count, sizeof(count));
+    return O3_OK;
+}
+
 static o3_status read_one(const field *row, char *base, const json_t *json, const place *here, o3_err *err)
 {
     char *at = base + row->offset;
@@ -150,8 +176,12 @@ static o3_status read_one(const field *row, char *base, const json_t *json, cons
         return O3_OK;
     case FIELD_PART:
         return read_table(row->part, at, json, here, err);
+    case FIELD_ARRAY:
+        return read_array(row, base, json, here, err);
     case FIELD_STEP:
-        return read_step(at, json, here, err);
+        return read_name(at, json, step_name, O3_STEP_BUDGET, here, err);
+    case FIELD_RACE:
+        return read_name(at, json, race_name, O3_RACE_FALLBACK, here, err);
     case FIELD_PEAKS:
         return read_peaks((o3_peaks *)(void *)at, json, here, err);
     case FIELD_NOTES:

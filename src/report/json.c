@@ -111,6 +111,8 @@ static json_t *write_small(const field *row, const char *at)
         return i32 == O3_UNSET ? json_null() : json_boolean(i32);
     case FIELD_STEP:
         return json_string(o3_step_reason_name((o3_step_reason)i32));
+    case FIELD_RACE:
+        return json_string(o3_race_verdict_name((o3_race_verdict)i32));
     case FIELD_OUTCOME:
         return json_string(o3_outcome_name((o3_outcome)i32));
     case FIELD_KIND:
@@ -182,6 +184,10 @@ json_t *o3_profile_to_json(const o3_profile *profile)
     json_object_set_new(json_object_get(json, "cpu"), "isa", split(profile->isa, " "));
     json_object_set_new(json_object_get(json, "process"), "env",
                         profile->engine_env_known ? split(profile->engine_env, "\n") : json_null());
+    json_t *aside = json_array();
+    for (int i = profile->gpu_count; i < profile->gpus_seen; i++)
+        json_array_append_new(aside, fields_write(fields_gpu, &profile->gpus[i]));
+    json_object_set_new(json, "gpus_aside", aside);
     for (int i = 0; i < profile->gpu_count; i++) {
         int64_t total = profile->pools[profile->gpus[i].pool].total_bytes;
         json_object_set_new(json_array_get(json_object_get(json, "gpus"), (size_t)i), "memory_bytes",

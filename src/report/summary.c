@@ -44,7 +44,7 @@ static const char *times(int n, char *dst, size_t size)
 static void add_ceiling(o3_buf *buf, bool colour, const o3_result *result)
 {
     const o3_ceiling *c = &result->ceiling;
-    char proven[32], filled[32], next[32], often[24], line[O3_TEXT_MAX + 256], tail[O3_TEXT_MAX + 64] = "";
+    char proven[32], filled[32], next[32], often[24], line[O3_TEXT_MAX + 400], tail[O3_TEXT_MAX + 64] = "", used[128] = "";
     text_tokens(proven, sizeof(proven), c->proven_tokens);
     text_tokens(filled, sizeof(filled), c->filled_tokens);
     text_tokens(next, sizeof(next), c->next_num_ctx);
@@ -52,9 +52,11 @@ static void add_ceiling(o3_buf *buf, bool colour, const o3_result *result)
         O3_FORMAT(tail, "; next step %s: %s", next, c->next_reason);
     else if (*c->next_reason)
         O3_FORMAT(tail, "; %s", c->next_reason);
+    if (isfinite(c->used_frac))
+        O3_FORMAT(used, "; %.0f %% of what is safe of %s in use", 100 * c->used_frac, c->used_pool);
     if (c->proven_tokens > 0 && c->filled_tokens > 0)
-        O3_FORMAT(line, "num_ctx %s proven: a prompt of %s tokens evaluated whole, %s%s", proven, filled,
-                  times(c->proofs, often, sizeof(often)), tail);
+        O3_FORMAT(line, "num_ctx %s proven: a prompt of %s tokens evaluated whole, %s%s%s", proven, filled,
+                  times(c->proofs, often, sizeof(often)), used, tail);
     else if (c->proven_tokens > 0)
         O3_FORMAT(line, "num_ctx %s proven%s", proven, tail);
     else if (c->allocated_tokens > 0) {
@@ -63,6 +65,21 @@ static void add_ceiling(o3_buf *buf, bool colour, const o3_result *result)
     } else
         O3_FORMAT(line, "nothing proven yet%s", tail);
     text_block(buf, colour, "Ceiling", line);
+}
+
+static void add_race(o3_buf *buf, bool colour, const o3_result *result)
+{
+    const o3_race *r = &result->race;
+    char line[O3_TEXT_MAX + 256], knobs[200];
+    if (!*r->why)
+        return;
+    o3_knobs_text(&r->knobs, NULL, knobs, sizeof(knobs));
+    if (r->verdict == O3_RACE_NOT_RUN)
+        O3_COPY(line, r->why);
+    else
+        O3_FORMAT(line, "%s (%d visits, %d candidates, score decode^%.2f x prefill^%.2f); presets build on %s", r->why, r->visits,
+                  r->candidates, r->decode_weight, 1 - r->decode_weight, *knobs ? knobs : "the server's own choice");
+    text_block(buf, colour, "Knobs", line);
 }
 
 /* Where a rate was taken: at one depth, at one share of each window, or row by row; "" if nowhere. */
@@ -303,8 +320,10 @@ char *o3_result_summary(const o3_result *result, bool colour, bool verbose)
         text_block(&buf, false, "scores", result->weights);
     o3_buf_str(&buf, "\n");
     add_ceiling(&buf, colour, result);
+    add_race(&buf, colour, result);
     add_changes(&buf, colour, result);
     add_targets(&buf, colour, result);
+    text_servers(&buf, colour, result);
     add_watch(&buf, colour, result, verbose);
     add_next(&buf, colour, result);
     if (verbose)

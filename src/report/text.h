@@ -11,6 +11,7 @@
 #define TEXT_MAX (256u << 10)
 #define TEXT_BOLD "\x1b[1m"
 #define TEXT_DIM "\x1b[2m"
+#define TEXT_RED "\x1b[31m"
 #define TEXT_GREEN "\x1b[32m"
 #define TEXT_YELLOW "\x1b[33m"
 
@@ -36,6 +37,8 @@ void text_ttft(char *dst, size_t dst_size, const o3_measure *ttft);
 void text_knob(char *dst, size_t dst_size, const o3_knobs *knobs, const o3_knob_field *field); /* "auto" if unset */
 int64_t text_peak(const o3_peaks *peaks); /* highest memory of the runner; -1 unknown */
 const char *text_state(const o3_preset *preset); /* "✔ filled", "measured", "predicted" */
+
+void text_servers(o3_buf *buf, bool colour, const o3_result *result); /* servers.c: a block of the summary, or nothing */
 
 bool text_known(const o3_measure *measure); /* measured or predicted; a zeroed one is neither */
 

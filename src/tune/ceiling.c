@@ -6,11 +6,12 @@
  * a whole batch, or the compute buffer would never be written to its end and the proof would miss those bytes. */
 visit_plan ceiling_ladder(const session *s, o3_knobs knobs, int64_t num_ctx)
 {
-    visit_plan plan = {.purpose = "proof-1", .knobs = knobs, .fill = true};
+    visit_plan plan = {.knobs = knobs, .fill = true};
     const struct { int64_t depth; int decodes; } rungs[] = {
         {presets_equal_depth(num_ctx), s->samples}, {num_ctx / 4, 3}, {num_ctx / 2, s->samples + TUNE_SPARE},
         {num_ctx * 3 / 4, 3},
     };
+    O3_FORMAT(plan.purpose, "%sproof-1", s->prefix);
     plan.knobs.num_ctx = (int32_t)num_ctx;
     for (int i = 0; i < O3_COUNT(rungs); i++)
         if (rungs[i].depth >= TUNE_BATCH)
@@ -19,13 +20,16 @@ visit_plan ceiling_ladder(const session *s, o3_knobs knobs, int64_t num_ctx)
     return plan;
 }
 
-/* Largest step of the grid below `num_ctx` whose fill fits the time that is left; 0 = none. */
+/* Largest step of the grid below `num_ctx` whose fill fits the time that is left; 0 = none. Once rates are known, with all
+ * that its visit does: one that is broken off for want of time proves nothing. */
 static int64_t affordable(const session *s, int64_t num_ctx)
 {
     int64_t low = 0, high = num_ctx / O3_CTX_GRID - 1;
     while (low < high) {
         int64_t middle = (low + high + 1) / 2;
-        if (cost_fill_least_s(s, middle * O3_CTX_GRID) <= TUNE_AFFORDABLE * tune_left_s(s))
+        visit_plan plan = ceiling_ladder(s, s->setting.knobs, middle * O3_CTX_GRID);
+        double price = s->curve.count ? cost_visit_s(s, &plan) : cost_fill_least_s(s, middle * O3_CTX_GRID);
+        if (price <= TUNE_AFFORDABLE * tune_left_s(s))
             low = middle;
         else
             high = middle - 1;
@@ -34,11 +38,11 @@ static int64_t affordable(const session *s, int64_t num_ctx)
 }
 
 /* Outcomes that say nothing of the context: repeated once before they count. Thrashing is among them, because a busy
- * neighbour's memory looks the same. */
-static bool worth_repeating(o3_outcome outcome)
+ * neighbour's memory looks the same; but where the last window that failed did so twice, this one is believed. */
+static bool worth_repeating(const search_ceiling *search, o3_outcome outcome)
 {
     return outcome == O3_OUTCOME_REPEAT_ABORT || outcome == O3_OUTCOME_BUSY || outcome == O3_OUTCOME_ERROR ||
-           outcome == O3_OUTCOME_THRASHING;
+           (outcome == O3_OUTCOME_THRASHING && search->last_failure != O3_OUTCOME_THRASHING);
 }
 
 /* One iteration; *ret_done when the search is. */
@@ -60,12 +64,14 @@ static o3_status iterate(session *s, search_ceiling *search, bool *ret_done, o3_
         return O3_OK;
     }
     visit_plan plan = ceiling_ladder(s, search->setting.knobs, num_ctx);
+    search_reading read;
     plan.search = search;
+    s->spill_expected = search->spill_expected;
     s->expected_s = tune_elapsed_s(s) + cost_visit_s(s, &plan) + presets_rest_s(s, 0);
     tune_say(s, O3_EVENT_PROGRESS, "Ceiling: filling %lld tokens", (long long)num_ctx);
     o3_status status = visit_run(s, &plan, &trial, err);
-    if (!status && trial->sample_count && worth_repeating(trial->outcome)) {
-        O3_COPY(plan.purpose, "proof-1-again");
+    if (!status && trial->sample_count && worth_repeating(search, trial->outcome)) {
+        O3_FORMAT(plan.purpose, "%sproof-1-again", s->prefix);
         plan.search = NULL; /* it said yes to this load before */
         status = visit_run(s, &plan, &trial, err);
     }
@@ -76,14 +82,38 @@ static o3_status iterate(session *s, search_ceiling *search, bool *ret_done, o3_
     if (trial->outcome == O3_OUTCOME_OK && trial->sample_count == 0)
         return O3_OK; /* loaded only: the search moves on */
     if (trial->outcome == O3_OUTCOME_OK && !visit_filled(trial, num_ctx))
-        search_ceiling_filled(search, O3_OUTCOME_TRUNCATED, "the window could not be filled", -1);
+        search_ceiling_filled(search, O3_OUTCOME_TRUNCATED, "the window could not be filled", NULL);
     else if (trial->outcome == O3_OUTCOME_CANCELLED) /* the budget; what the ladder reached is known to fit it */
         search_ceiling_budget(search, affordable(s, num_ctx), trial->reason);
-    else if (trial->sample_count)
-        search_ceiling_filled(search, trial->outcome, trial->reason, visit_runner_bytes(s, trial));
+    else if (trial->sample_count) {
+        if (trial->outcome != O3_OUTCOME_OK)
+            search_ceiling_reached(search, trial->depth_tokens);
+        search_ceiling_filled(search, trial->outcome, trial->reason, visit_read(s, trial, &read));
+    }
     if (trial->outcome == O3_OUTCOME_OK)
         s->result->ceiling.filled_tokens = trial->depth_tokens;
     return O3_OK;
+}
+
+/* How full the fullest pool was while the ceiling was proven. */
+static void take_use(session *s)
+{
+    o3_ceiling *c = &s->result->ceiling;
+    for (int t = 0; t < s->trial_count; t++) {
+        const o3_trial *trial = s->trials[t];
+        for (int i = 0; i < trial->peaks.count && visit_filled(trial, c->proven_tokens); i++) {
+            const o3_peak *peak = &trial->peaks.pools[i];
+            for (int p = 0; p < s->profile->pool_count; p++) {
+                const o3_pool *pool = &s->profile->pools[p];
+                double used = pool->safe_bytes > 0 && peak->bytes >= 0 && !strcmp(pool->name, peak->pool)
+                              ? (double)peak->bytes / (double)pool->safe_bytes : (double)NAN;
+                if (used > c->used_frac || (isnan(c->used_frac) && !isnan(used))) {
+                    c->used_frac = used;
+                    O3_COPY(c->used_pool, pool->name);
+                }
+            }
+        }
+    }
 }
 
 static void say_ceiling(session *s)
@@ -102,7 +132,8 @@ static void take_result(session *s, const search_ceiling *search)
     c->filled_tokens = search->proven ? filled_tokens : 0;
     c->loads = c->fills = 0;
     for (int i = 0; i < s->trial_count; i++) {
-        c->loads += s->trials[i]->loads;
+        bool race = !strncmp(s->trials[i]->purpose, "race-", 5); /* loads of the knobs' account */
+        c->loads += race ? 0 : s->trials[i]->loads;
         c->fills += s->trials[i]->fills;
     }
     c->proofs = search->proven ? 1 : 0;
@@ -133,11 +164,12 @@ static o3_status prove_again(session *s, search_ceiling *search, bool *ret_again
         s->partial = true;
         return O3_OK;
     }
+    search_reading read;
     search->asked = c->proven_tokens;
     /* The fill comes first in the visit: what fails behind it is not the window's fault. */
     if (!visit_filled(trial, c->proven_tokens)) {
         search_ceiling_filled(search, trial->outcome == O3_OUTCOME_OK ? O3_OUTCOME_TRUNCATED : trial->outcome,
-                              trial->reason, visit_runner_bytes(s, trial));
+                              trial->reason, visit_read(s, trial, &read));
         *ret_again = true;
         return O3_OK;
     }
@@ -149,12 +181,18 @@ static o3_status prove_again(session *s, search_ceiling *search, bool *ret_again
     return O3_OK;
 }
 
+static const char *strategy_name(const o3_config *config)
+{
+    const char *name = config->search_strategy.context_discovery;
+    return !config->ai_guidance.predictive_optimization && !strcmp(name, "predictive") ? "binary_search" : name;
+}
+
 o3_status stage_ceiling(session *s, o3_err *err)
 {
     search_ceiling search;
     tune_say(s, O3_EVENT_STAGE, "Ceiling");
     search_options options = search_options_of(s->config, s->request->seed);
-    search_ceiling_start(&search, search_strategy_find(s->config->search_strategy.context_discovery), s->profile, s->model,
+    search_ceiling_start(&search, search_strategy_find(strategy_name(s->config)), s->profile, s->model,
                          &s->setting, &options, &s->calibration);
     s->spill_expected = search.spill_expected;
     if (s->spill_expected)
@@ -169,7 +207,7 @@ o3_status stage_ceiling(session *s, o3_err *err)
             done = done || (search.asked == asked && s->visits == visits); /* nothing new came of asking again */
         }
         take_result(s, &search);
-        s->calibration.offset_bytes = search.calibration.offset_bytes;
+        memcpy(s->calibration.offset, search.calibration.offset, sizeof(s->calibration.offset));
         s->calibration.loads = search.calibration.loads;
         if (status)
             return status;
@@ -179,6 +217,7 @@ o3_status stage_ceiling(session *s, o3_err *err)
         if (status)
             return status;
     }
+    take_use(s);
     say_ceiling(s);
     return O3_OK;
 }

@@ -9,15 +9,17 @@
 static rate_entry rates_at(const session *s, int64_t tokens)
 {
     rate_memo *memo = s->rates;
-    o3_estimate e;
+    o3_speed at_end;
     o3_setting at = o3_setting_at(&s->setting, tokens);
+    if (!s->spill_expected && s->profile->gpu_count > 0 && at.knobs.num_gpu < 0)
+        at.knobs.num_gpu = s->model->layers + 1; /* no window that spills is looked for, so none is priced */
     if (memo && memcmp(&memo->calibration, &s->calibration, sizeof(memo->calibration)))
         *memo = (rate_memo){.calibration = s->calibration};
     for (int i = 0; memo && i < memo->count && i < TUNE_RATES_MAX; i++)
         if (memo->items[i].tokens == tokens)
             return memo->items[i];
-    o3_predict(&e, s->profile, s->model, &at, &s->calibration);
-    rate_entry entry = {tokens, e.prefill_per_s.mid, e.prefill_per_s.high, e.decode_full_per_s.mid};
+    o3_predict_speed(&at_end, s->profile, s->model, &at, tokens, &s->calibration);
+    rate_entry entry = {tokens, at_end.prefill_per_s.mid, at_end.prefill_per_s.high, at_end.decode_per_s.mid};
     if (memo)
         memo->items[memo->count++ % TUNE_RATES_MAX] = entry;
     return entry;

@@ -28,7 +28,7 @@ double tune_elapsed_s(const session *s)
 
 double tune_left_s(const session *s)
 {
-    return s->budget_s - tune_elapsed_s(s);
+    return TUNE_BUDGET_FRAC * s->budget_s - tune_elapsed_s(s);
 }
 
 void tune_progress(session *s)

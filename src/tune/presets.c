@@ -95,8 +95,7 @@ void presets_choose(session *s, int64_t ceiling_tokens)
         O3_COPY(row->name, category->name);
         row->score = won;
         O3_COPY(row->description, category->description);
-        row->knobs.num_ctx = (int32_t)num_ctx;
-        row->knobs.num_batch = TUNE_BATCH;
+        row->knobs = knobs_for(s, num_ctx);
         row->decode_per_s = predicted(decode_rate(s, num_ctx / 2), spread, num_ctx / 2);
         row->prefill_per_s = predicted((double)prompt / cost_fill_s(s, prompt), spread, prompt);
         row->ttft_ms = predicted(cost_fill_s(s, prompt) * 1e3, spread, prompt);
@@ -181,6 +180,10 @@ static o3_measure measure(session *s, const o3_preset *row, const o3_trial *cons
         list_outliers(x, n, samples);
     if (n < s->samples && n < 3)
         o3_note(&s->result->notes, "%s: %d sample%s of %s instead of %d", row->name, n, n == 1 ? "" : "s", p->name, s->samples);
+    stats_drift drift = stats_drift_find(NULL, x, n);
+    if (count == 1 && drift.p < STATS_ALPHA / 5 && fabs(drift.change_frac) > STATS_MARGIN)
+        o3_note(&s->result->notes, "%s: %s drifted by %+.0f %% while it was measured (heat, or something else on the machine)",
+                row->name, p->name, 100 * drift.change_frac);
     double tolerance = s->config->testing.statistical_validation.variance_tolerance;
     if (m.cv > tolerance)
         o3_note(&s->result->notes, "%s: samples spread by %.0f %%, over the tolerance of %.0f %%", row->name, m.cv * 100,

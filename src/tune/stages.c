@@ -117,8 +117,8 @@ static void request_text(const session *s, char *dst, size_t size)
     const o3_request *r = s->request;
     uint64_t hash = s->config->hardware_monitoring.ram_reserve_is_users;
     o3_config_each(s->config, NULL, hash_option, &hash);
-    o3_format(dst, size, "samples=%d seed=%llu quick=%d no_proof=%d preset=%s use_case=%s config=%016llx", s->samples,
-              (unsigned long long)r->seed, r->quick, r->no_proof, r->preset, r->use_case, (unsigned long long)hash);
+    o3_format(dst, size, "samples=%d seed=%llu quick=%d no_proof=%d race=%d preset=%s use_case=%s config=%016llx", s->samples,
+              (unsigned long long)r->seed, r->quick, r->no_proof, !r->keep_knobs, r->preset, r->use_case, (unsigned long long)hash);
 }
 
 /* What of the server's environment can change a measurement; addresses and house-keeping cannot. */

@@ -26,11 +26,10 @@ static void count_loads(o3_profile *profile, const o3_engine_loads *loads)
         else if (size > 0)
             host += size;
     }
+    if (profile->gpu_count != 1)
+        device = 0;
     for (int i = 0; i < profile->pool_count; i++)
-        profile->pools[i].models_bytes = host;
-    for (int i = 0; i < profile->gpu_count; i++)
-        if (!profile->gpus[i].unified)
-            profile->pools[profile->gpus[i].pool].models_bytes = profile->gpu_count == 1 ? device : 0;
+        profile->pools[i].models_bytes = o3_pool_is_device(profile, i) ? device : host;
 }
 
 o3_status o3_survey_read(const o3_world *world, o3_survey *ret_survey, o3_err *err)

@@ -72,8 +72,19 @@ static int points_of(const o3_trial *trial, o3_rate_point *points)
     return count;
 }
 
+/* Rates of knobs that are not used are no news of the machine. */
+static bool same_knobs(const session *s, const o3_trial *trial)
+{
+    o3_knobs pinned = s->setting.knobs;
+    pinned.num_ctx = trial->asked.num_ctx;
+    pinned.num_batch = trial->asked.num_batch;
+    return trial->asked.num_ctx == O3_UNSET || o3_knobs_equal(&pinned, &trial->asked);
+}
+
 static void learn(session *s, const o3_trial *trial)
 {
+    if (!same_knobs(s, trial))
+        return;
     o3_rate_point points[POINTS_MAX];
     int count = points_of(trial, points);
     o3_setting setting = setting_of(s, trial);
@@ -138,9 +149,37 @@ static bool document_name(const o3_profile *profile, const o3_model *model, cons
     return *profile->fingerprint && *model->digest && *engine_version;
 }
 
+/* The host's, then each GPU's; null = unknown. */
+static json_t *offsets_to_json(const o3_calibration *c)
+{
+    json_t *json = json_array();
+    int count = O3_MEMORIES_MAX;
+    while (count > 0 && !c->offset[count - 1].known)
+        count--;
+    for (int m = 0; m < count; m++)
+        json_array_append_new(json, c->offset[m].known ? json_real(c->offset[m].bytes) : json_null());
+    return json;
+}
+
+/* One number: of a release that knew one offset for all memories. It is of none of them, so that no load was seen. */
+static bool offsets_from_json(const json_t *json, o3_calibration *c)
+{
+    size_t i;
+    json_t *value;
+    c->loads = json_is_number(json) ? 0 : c->loads;
+    if (!json_is_array(json) || json_array_size(json) > O3_MEMORIES_MAX)
+        return json_is_number(json);
+    json_array_foreach(json, i, value) {
+        if (!json_is_number(value) && !json_is_null(value))
+            return false;
+        c->offset[i] = (o3_offset){json_number_value(value), json_is_number(value)};
+    }
+    return true;
+}
+
 static json_t *calibration_to_json(const o3_calibration *c)
 {
-    return json_pack("{s:f, s:i, s:f, s:f, s:f, s:f, s:i}", "offset_bytes", c->offset_bytes, "loads", c->loads,
+    return json_pack("{s:o, s:i, s:f, s:f, s:f, s:f, s:i}", "offset_bytes", offsets_to_json(c), "loads", c->loads,
                      "prefill_ratio", c->prefill_ratio, "prefill_attention_ratio", c->prefill_attention_ratio,
                      "decode_ratio", c->decode_ratio, "decode_kv_ratio", c->decode_kv_ratio, "rates", c->rates);
 }
@@ -148,12 +187,13 @@ static json_t *calibration_to_json(const o3_calibration *c)
 static bool calibration_from_json(json_t *json, o3_calibration *ret)
 {
     o3_calibration c = O3_CALIBRATION_NONE;
-    bool good = json && !json_unpack(json, "{s:F, s:i, s:F, s:F, s:F, s:F, s:i}", "offset_bytes", &c.offset_bytes,
-                                     "loads", &c.loads, "prefill_ratio", &c.prefill_ratio, "prefill_attention_ratio",
+    json_t *offsets = NULL;
+    bool good = json && !json_unpack(json, "{s:o, s:i, s:F, s:F, s:F, s:F, s:i}", "offset_bytes", &offsets, "loads",
+                                     &c.loads, "prefill_ratio", &c.prefill_ratio, "prefill_attention_ratio",
                                      &c.prefill_attention_ratio, "decode_ratio", &c.decode_ratio, "decode_kv_ratio",
                                      &c.decode_kv_ratio, "rates", &c.rates);
-    good = good && c.loads >= 0 && c.rates >= 0 && c.prefill_ratio > 0 && c.prefill_attention_ratio > 0 &&
-           c.decode_ratio > 0 && c.decode_kv_ratio > 0;
+    good = good && offsets_from_json(offsets, &c) && c.loads >= 0 && c.rates >= 0 && c.prefill_ratio > 0 &&
+           c.prefill_attention_ratio > 0 && c.decode_ratio > 0 && c.decode_kv_ratio > 0;
     if (good)
         *ret = c;
     return good;

@@ -32,17 +32,19 @@ static void on_wait(void *ctx)
     tune_progress(s);
 }
 
-static session *session_new(const o3_world *given, const o3_request *request, o3_result *result, o3_profile *profile)
+session *session_new(const o3_world *given, const o3_request *request, o3_result *result, o3_profile *profile)
 {
     session *s = o3_alloc(1, sizeof(*s));
     o3_world *world = &s->own_world;
     *result = (o3_result){.cost = {.wall_s = NAN, .lower_bound_s = NAN}, .ceiling = {.trained_tokens = -1,
-                          .next_num_ctx = -1}};
+                          .next_num_ctx = -1, .used_frac = NAN}};
     result->baseline = o3_preset_none;
+    result->race = (o3_race){.knobs = O3_KNOBS_DEFAULT, .finalist = O3_KNOBS_DEFAULT, .decode_weight = NAN, .gain_low = NAN, .gain = NAN, .gain_high = NAN, .promised = NAN,
+                             .shrunk = NAN, .num_ctx = -1, .prompt_tokens = -1};
     O3_COPY(result->model, request->model);
     *s = (session){.own_world = *given, .world = world, .request = request, .config = given->config, .result = result, .server_pid = -1,
                    .calibration = O3_CALIBRATION_NONE, .started_ns = o3_now_ns(), .budget_s = request->budget_s,
-                   .expected_s = NAN};
+                   .expected_s = NAN, .batch = O3_UNSET, .prefix = ""};
     if (!given->config->learning.store_results)
         world->store = NULL;
     if (!world->cancel) /* the safety stop needs one, whether the caller has one or not */
@@ -63,7 +65,7 @@ static session *session_new(const o3_world *given, const o3_request *request, o3
     return s;
 }
 
-static void session_free(session *s, bool own_profile)
+void session_free(session *s, bool own_profile)
 {
     if (!s->blind && s->monitor != s->world->monitor) /* a sampler stuck in the kernel cannot be joined */
         monitor_stop(s->monitor);
@@ -77,7 +79,7 @@ static void session_free(session *s, bool own_profile)
     free(s);
 }
 
-static o3_status start_monitor(session *s, o3_err *err)
+o3_status start_monitor(session *s, o3_err *err)
 {
     const o3_config *c = s->config;
     s->probe.server_pid = s->server_pid;
@@ -106,6 +108,8 @@ static void advise(session *s)
     o3_result *r = s->result;
     char per_token[32];
     o3_fmt_bytes(per_token, sizeof(per_token), (double)s->probe.cache_bytes_per_token * 1000);
+    if (s->monitor)
+        monitor_notes(s->monitor, &r->notes);
     if (s->probe.prompt_cache)
         o3_note(&r->notes, "each new prompt stays in the server's prompt cache: about %s of RAM per 1000 tokens, up to "
                 "8 GiB a runner; set LLAMA_ARG_CACHE_RAM (MiB, 0 = off) for the server where memory is short", per_token);
@@ -116,7 +120,9 @@ static void advise(session *s)
 
 static o3_status measure_all(session *s, o3_err *err)
 {
-    o3_status status = s->request->quick ? stage_quick(s, err) : stage_ceiling(s, err);
+    o3_status status = s->request->quick ? O3_OK : stage_knobs(s, err);
+    if (!status)
+        status = s->request->quick ? stage_quick(s, err) : stage_ceiling(s, err);
     if (status || s->request->quick)
         return status;
     if (s->result->ceiling.proven_tokens <= 0)
@@ -151,21 +157,10 @@ static o3_status store_end(session *s, o3_run_state state, o3_err *err)
     return o3_store_run_end(s->world->store, s->result->run_id, state, text ? text : "{}", err);
 }
 
-static o3_status run(session *s, o3_err *err)
+static o3_status measure_run(session *s, o3_err *err)
 {
-    bool known = false;
-    o3_status status = stage_machine(s, err);
-    if (!status)
-        status = stage_model(s, err);
-    if (!status)
-        status = stage_known(s, &known, err);
-    if (status || known)
-        return status;
-    status = stage_preflight(s, err);
-    if (status)
-        return status;
     stage_predict(s);
-    status = start_monitor(s, err);
+    o3_status status = start_monitor(s, err);
     if (!status)
         status = measure_all(s, err);
     if (s->trial_count && status != O3_E_UNAVAILABLE) { /* the model was loaded by us */
@@ -183,6 +178,30 @@ static o3_status run(session *s, o3_err *err)
     bool done = s->result->complete || (!status && s->request->quick);
     o3_status stored = store_end(s, done ? O3_RUN_COMPLETE : O3_RUN_PARTIAL, status ? NULL : err);
     return status ? status : stored;
+}
+
+static o3_status run(session *s, o3_err *err)
+{
+    bool known = false;
+    o3_status status = stage_machine(s, err);
+    if (!status)
+        status = stage_model(s, err);
+    if (!status)
+        status = stage_known(s, &known, err);
+    bool servers = s->request->own_server && !(known && s->result->servers_complete);
+    if (!status && servers)
+        status = own_server_try(s, err);
+    if (status || (known && !servers))
+        return status;
+    status = stage_preflight(s, err);
+    if (!status && !known)
+        status = measure_run(s, err);
+    if (!status && servers) {
+        status = stage_own_server(s, err); /* what it measured is kept, however it ended */
+        o3_status stored = store_end(s, s->result->complete ? O3_RUN_COMPLETE : O3_RUN_PARTIAL, status ? NULL : err);
+        status = status ? status : stored;
+    }
+    return status;
 }
 
 o3_status o3_optimize(const o3_world *world, const o3_request *request, o3_result *ret_result,

@@ -16,6 +16,8 @@
 #define TUNE_EQUAL_DEPTH 1024   /* tokens at which every row of a run is compared */
 #define TUNE_BUSY_STREAK 12     /* disturbed samples in a row: the machine is busy for good, waiting helps nobody */
 #define TUNE_AFFORDABLE 0.7     /* share of the time left that one fill may take */
+#define TUNE_BUDGET_FRAC 0.94   /* of the budget is planned with: the last request may take longer than it was priced */
+#define TUNE_LAST 0.9           /* the same of the rung that fills the window */
 #define TUNE_TRIALS_MAX 96
 #define TUNE_CURVE_MAX 32
 
@@ -51,6 +53,7 @@ typedef struct session {
     int server_pid;
     int samples;
     o3_setting setting;         /* of the server; knobs but num_ctx as they are pinned */
+    int32_t batch;              /* num_batch that won, for windows where it fits; O3_UNSET: the pinned one */
     bool unloaded;              /* others' models, by us */
     double budget_s;
     int64_t started_ns;
@@ -64,9 +67,15 @@ typedef struct session {
     int visits;                 /* that were measured, not recalled */
     curve curve;
     rate_memo *rates;           /* cost.c; may be NULL: nothing is kept */
+    const char *prefix;         /* of the purposes of the ceiling's visits: "" here, "own-ROW-" on a private server */
     int trial_count;
     o3_trial *trials[TUNE_TRIALS_MAX]; /* finished ones of this run */
 } session;
+
+/* tune.c, for the sessions on private servers too: the world is copied, the request must outlive the session */
+session *session_new(const o3_world *given, const o3_request *request, o3_result *result, o3_profile *profile);
+void session_free(session *s, bool own_profile);
+O3_NODISCARD o3_status start_monitor(session *s, o3_err *err);
 
 /* events.c */
 void tune_event(const session *s, o3_event event);
@@ -85,12 +94,14 @@ typedef struct visit_plan {
     int rung_count;
     int decode_count[8];     /* decode samples wanted at each rung, the rung's own included */
     bool fill;               /* the last rung fills the window */
+    bool race;               /* settings are compared: what spills is slow, not wrong */
     search_ceiling *search;  /* asked after the load whether to go on; NULL = go on */
 } visit_plan;
 /* From this run's finished trials if it is there, else measured and stored. O3_OK even if the trial failed. */
 O3_NODISCARD o3_status visit_run(session *s, const visit_plan *plan, const o3_trial **ret_trial, o3_err *err);
 bool visit_known(session *s, const visit_plan *plan); /* measured before, successfully */
-/* Peak of the runner's own memory, over distinct memories; -1 unknown. */
+/* Peaks of the runner's own memory, by memory: gives back `ret`; and over all of them, -1 if the host's is unknown. */
+const search_reading *visit_read(const session *s, const o3_trial *trial, search_reading *ret);
 int64_t visit_runner_bytes(const session *s, const o3_trial *trial);
 
 /* cost.c */
@@ -117,12 +128,21 @@ O3_NODISCARD o3_status stage_model(session *s, o3_err *err);
 O3_NODISCARD o3_status stage_known(session *s, bool *ret_known, o3_err *err);
 O3_NODISCARD o3_status stage_preflight(session *s, o3_err *err);
 void stage_predict(session *s);
+O3_NODISCARD o3_status stage_knobs(session *s, o3_err *err);
 O3_NODISCARD o3_status stage_ceiling(session *s, o3_err *err);
 O3_NODISCARD o3_status stage_quick(session *s, o3_err *err);
 O3_NODISCARD o3_status stage_presets(session *s, o3_err *err);
 O3_NODISCARD o3_status stage_baseline(session *s, o3_err *err);
 O3_NODISCARD o3_status stage_compare(session *s, o3_err *err);
+/* own_server.c: --own-server. Can it be done here at all? (starts one and ends it); then the rows of the result. */
+O3_NODISCARD o3_status own_server_try(session *s, o3_err *err);
+O3_NODISCARD o3_status stage_own_server(session *s, o3_err *err);
+/* own_rows.c: what is worth trying, best first, predicted; left out with its reason. Row i starts from settings[i]. */
+void own_rows_make(session *s, o3_setting settings[O3_SERVERS_MAX]);
 void stage_restore(session *s); /* loads again what was loaded before */
+
+/* knobs.c: what a row of this window is measured and handed out with. */
+o3_knobs knobs_for(const session *s, int64_t num_ctx);
 
 /* The visit that proves a context: its rungs climb to the whole window. */
 visit_plan ceiling_ladder(const session *s, o3_knobs knobs, int64_t num_ctx);

@@ -2,28 +2,37 @@
 /* One visit to one set of knobs. It is the unit of resuming: a finished one is never measured twice in a run. */
 #include "tune_impl.h"
 
+#define PRECISE 0.05      /* a rate is measured until its interval is its mean +- this share, or twice as many samples */
 #define DISTURBED_EXTRA 3 /* repeats beyond the wanted samples before disturbed ones are taken as they are */
 
-/* Is this pool memory that only a GPU has? What a unified one uses is seen in the host's pools as well. */
-static bool own_memory_of(const o3_profile *profile, const char *pool)
+static int memory_seen_in(const o3_profile *profile, const char *pool)
 {
-    for (int i = 0; i < profile->gpu_count; i++)
-        if (!profile->gpus[i].unified && !strcmp(profile->pools[profile->gpus[i].pool].name, pool))
-            return true;
-    return false;
+    for (int g = 0; g < profile->gpu_count; g++)
+        if (o3_memory_of(profile, g) && !strcmp(profile->pools[profile->gpus[g].pool].name, pool))
+            return o3_memory_of(profile, g);
+    return 0;
+}
+
+const search_reading *visit_read(const session *s, const o3_trial *trial, search_reading *ret)
+{
+    for (int m = 0; m < O3_MEMORIES_MAX; m++)
+        ret->bytes[m] = NAN;
+    for (int i = 0; i < trial->peaks.count; i++) { /* the host's pools all see the same process */
+        const o3_peak *peak = &trial->peaks.pools[i];
+        double *bytes = &ret->bytes[memory_seen_in(s->profile, peak->pool)];
+        if (peak->runner_bytes > 0)
+            *bytes = fmax(*bytes, (double)peak->runner_bytes);
+    }
+    return ret;
 }
 
 int64_t visit_runner_bytes(const session *s, const o3_trial *trial)
 {
-    int64_t host = -1, devices = 0;
-    for (int i = 0; i < trial->peaks.count; i++) {
-        const o3_peak *peak = &trial->peaks.pools[i];
-        if (peak->runner_bytes > 0 && own_memory_of(s->profile, peak->pool))
-            devices += peak->runner_bytes;
-        else if (peak->runner_bytes > host)
-            host = peak->runner_bytes;
-    }
-    return host < 0 ? -1 : host + devices;
+    search_reading read;
+    double sum = visit_read(s, trial, &read)->bytes[0];
+    for (int m = 1; m < O3_MEMORIES_MAX; m++)
+        sum += isnan(read.bytes[m]) ? 0 : read.bytes[m];
+    return isnan(sum) ? -1 : (int64_t)sum;
 }
 
 static const o3_trial *remember(session *s, const o3_trial *trial)
@@ -132,10 +141,40 @@ static o3_status take_fresh(session *s, const visit_plan *plan, o3_trial *trial,
     return O3_OK;
 }
 
+/* As many as were asked for, and where a full set was, more until its mean is known to PRECISE. */
+static bool enough_decodes(const session *s, const o3_trial *trial, int from, int wanted)
+{
+    const stats_rule rule = {.looks = 3, .at = {wanted, wanted + wanted / 2, 2 * wanted}, .alpha = STATS_ALPHA,
+                             .precision_frac = PRECISE, .reference = NAN, .margin = NAN};
+    stats_adaptive repeats;
+    if (wanted < s->samples || wanted < 3)
+        return count_good(s, trial, from, true) >= wanted;
+    stats_adaptive_start(&repeats, &rule);
+    for (int i = from; i < trial->sample_count; i++) {
+        const o3_sample *sample = &trial->samples[i];
+        bool usable = good(sample) || (s->busy_streak >= TUNE_BUSY_STREAK && sample->outcome == O3_OUTCOME_OK);
+        if (usable && !isnan(sample->decode_per_s) && stats_adaptive_ask(&repeats) > 0)
+            stats_adaptive_tell(&repeats, sample->decode_per_s);
+    }
+    return stats_adaptive_ask(&repeats) == 0;
+}
+
+/* What came before the steady state is marked, listed, and counts for nothing. */
+static void mark_warmup(o3_trial *trial, int from)
+{
+    double rates[O3_SAMPLES_MAX];
+    int n = 0;
+    for (int i = from; i < trial->sample_count; i++)
+        rates[n++] = good(&trial->samples[i]) ? trial->samples[i].decode_per_s : (double)NAN;
+    stats_steady steady = stats_steady_find(rates, n, STATS_WARMUP_ALPHA);
+    for (int i = 0; i < steady.warmup; i++)
+        trial->samples[from + i].warmup = true;
+}
+
 static o3_status take_decodes(session *s, o3_trial *trial, int from, int wanted, o3_err *err)
 {
-    int most = wanted + DISTURBED_EXTRA + wanted / 2;
-    for (int i = 0; i < most && count_good(s, trial, from, true) < wanted; i++) {
+    int most = 2 * wanted + DISTURBED_EXTRA;
+    for (int i = 0; i < most && !enough_decodes(s, trial, from, wanted); i++) {
         if (trial->samples[trial->sample_count - 1].disturbed && s->busy_streak < TUNE_BUSY_STREAK)
             o3_wait(s->world->cancel, O3_NS_PER_S); /* bursts pass */
         if (i && tune_left_s(s) <= 0) { /* on a busy machine the repeats alone could take for ever */
@@ -146,6 +185,7 @@ static o3_status take_decodes(session *s, o3_trial *trial, int from, int wanted,
         if (status || trial->outcome != O3_OUTCOME_OK)
             return status;
     }
+    mark_warmup(trial, from + 1); /* the rung's own sample is also one of prefill */
     return O3_OK;
 }
 
@@ -157,7 +197,9 @@ static o3_status take_rungs(session *s, const visit_plan *plan, o3_trial *trial,
         double price = cost_fill_s(s, depth) - cost_fill_s(s, s->probe.text_tokens);
         if (ahead <= 0)
             continue;
-        if (price > (plan->search ? TUNE_AFFORDABLE : 1) * tune_left_s(s) && (i || !plan->search)) {
+        /* A rung below the last leaves time for the rest; the last one has nothing behind it that is worth more. */
+        double share = !plan->search ? 1 : i + 1 < plan->rung_count ? TUNE_AFFORDABLE : TUNE_LAST;
+        if (price > share * tune_left_s(s) && (i || !plan->search)) {
             s->partial = true;
             trial->outcome = O3_OUTCOME_CANCELLED; /* not a fact about the knobs: a later run tries again */
             O3_FORMAT(trial->reason, "filling to %lld tokens would take about %.0f s, the budget has %.0f s left",
@@ -189,20 +231,21 @@ static o3_status measure(session *s, const visit_plan *plan, o3_trial *trial, o3
         return O3_OK;
     }
     o3_status status = probe_load(&s->probe, trial, err);
-    if (!status && trial->outcome == O3_OUTCOME_SPILLED && s->spill_expected) {
+    if (!status && trial->outcome == O3_OUTCOME_SPILLED && (s->spill_expected || plan->race)) {
         trial->outcome = O3_OUTCOME_OK;
         trial->reason[0] = '\0';
     }
     if (!status && trial->outcome != O3_OUTCOME_OK && plan->search)
-        search_ceiling_loaded(plan->search, trial->outcome, trial->reason, trial->in_force.num_ctx, -1);
+        search_ceiling_loaded(plan->search, trial->outcome, trial->reason, trial->in_force.num_ctx, NULL);
     if (status || trial->outcome != O3_OUTCOME_OK)
         return status;
     if (s->probe.monitor) {
         o3_wait(s->world->cancel, 250 * O3_NS_PER_MS); /* two ticks that see the loaded runner */
         monitor_peaks(s->probe.monitor, &trial->peaks);
     }
+    search_reading read;
     if (plan->search && !search_ceiling_loaded(plan->search, O3_OUTCOME_OK, "", trial->in_force.num_ctx,
-                                                visit_runner_bytes(s, trial)))
+                                                visit_read(s, trial, &read)))
         return O3_OK;
     status = take_rungs(s, plan, trial, err);
     /* Peaks are those of one prompt filling the window, which is what was predicted. The unique prompts that follow
@@ -233,10 +276,11 @@ o3_status visit_run(session *s, const visit_plan *plan, const o3_trial **ret_tri
         return status;
     if (*ret_trial) {
         const o3_trial *old = *ret_trial;
+        search_reading read;
         /* What was decided after its load is seen from what it went on to do. */
         if (plan->search)
             search_ceiling_loaded(plan->search, old->sample_count ? O3_OUTCOME_OK : old->outcome, old->reason,
-                                  old->in_force.num_ctx, old->sample_count ? -1 : visit_runner_bytes(s, old));
+                                  old->in_force.num_ctx, old->sample_count ? NULL : visit_read(s, old, &read));
         return O3_OK;
     }
     o3_auto(free) o3_trial *trial = o3_alloc(1, sizeof(*trial));

@@ -8,7 +8,8 @@ start of a runner, whichever request caused it. Conditions (all must hold):
     nth N            only the Nth request that meets the other conditions (1 is the first)
     from N           that one and all after it
     times N          at most N times
-    num_ctx_above/num_ctx_below N, prompt_above/prompt_below N (tokens), added_above N (tokens not in the cache)
+    num_ctx_above/num_ctx_below N, num_batch_above N, prompt_above/prompt_below N (tokens)
+    added_above N    tokens not in the cache
     model NAME
 
 What can be done (`do`), and its parameters:
@@ -38,6 +39,7 @@ ACTIONS = ("http html half raw stall close exit repeat-abort error-line huge spl
 CONDITIONS = {
     "num_ctx_above": lambda want, seen: seen.get("num_ctx", -1) > want,
     "num_ctx_below": lambda want, seen: 0 <= seen.get("num_ctx", -1) < want,
+    "num_batch_above": lambda want, seen: seen.get("num_batch", -1) > want,
     "prompt_above": lambda want, seen: seen.get("prompt", -1) > want,
     "prompt_below": lambda want, seen: 0 <= seen.get("prompt", -1) < want,
     "added_above": lambda want, seen: seen.get("added", -1) > want,

@@ -90,9 +90,12 @@ class Runner:
 
     def show_process(self):
         """A child whose command line says what is in force, as llama-server's would. It only waits for its stdin."""
-        o = self.options
+        o, env = self.options, os.environ.get
+        slots, kv, flash = int(env("OLLAMA_NUM_PARALLEL", "1")), env("OLLAMA_KV_CACHE_TYPE"), env("OLLAMA_FLASH_ATTENTION")
         args = ["llama-server", "-s", "--", "--model", f"/nowhere/blobs/sha256-{self.model.blob}", "--port", "0",
-                "-c", str(o["num_ctx"]), "-np", "1", "-b", str(o["num_batch"]), "-ub", str(o["num_batch"])]
+                "-c", str(o["num_ctx"] * slots), "-np", str(slots), "-b", str(o["num_batch"]), "-ub", str(o["num_batch"])]
+        args += ["--cache-type-k", kv, "--cache-type-v", kv] if kv else []
+        args += ["--flash-attn", "auto" if not flash else "off" if flash == "0" else "on"]
         args += ["-ngl", str(o["num_gpu"])] if o["num_gpu"] >= 0 else []
         args += ["-t", str(o["num_thread"])] if o["num_thread"] > 0 else []
         self.process = subprocess.Popen(args, executable="/bin/sh", stdin=subprocess.PIPE)
@@ -210,7 +213,7 @@ class Machine:
                 return old
             self.drop(old)
         started = now()
-        plan = self.faults.plan("loading", num_ctx=options["num_ctx"], model=model.name)
+        plan = self.faults.plan("loading", num_ctx=options["num_ctx"], num_batch=options["num_batch"], model=model.name)
         size = model.size_bytes(options["num_ctx"], options["num_batch"])
         event = {"ev": "load", "id": request.id, "t": started, "model": model.name, "size": size, "ok": not plan,
                  **options}
@@ -226,14 +229,14 @@ class Machine:
 
     # time --------------------------------------------------------------------------------------------------------
     def prefill_ns(self, runner, start, end, factor):
-        s, threads = self.speed, runner.options["num_thread"] or self.speed["cpus"]
+        s, threads = self.speed, runner.options["num_thread"] or int(os.environ.get("LLAMA_ARG_THREADS", self.speed["cpus"]))
         batch = 1 + 12 / runner.options["num_batch"]
         crowd = s["cpus"] / threads if threads < s["cpus"] else 1.1 if threads > s["cpus"] else 1.0
         ms = s["prefill_ms_per_token"] * (end - start) + s["prefill_ms_per_depth"] * (end * end - start * start) / 2
         return int(ms * 1e6 * batch * crowd * factor * self.scale)
 
     def decode_ns(self, runner, depth, factor):
-        s, threads = self.speed, runner.options["num_thread"] or self.speed["cpus"]
+        s, threads = self.speed, runner.options["num_thread"] or int(os.environ.get("LLAMA_ARG_THREADS", self.speed["cpus"]))
         crowd = s["cpus"] / threads if threads < s["cpus"] else 2.6 if threads > s["cpus"] else 1.0
         ms = s["decode_ms"] + s["decode_ms_per_depth"] * depth
         noise = 1 + s["jitter"] * self.random.uniform(-1, 1)

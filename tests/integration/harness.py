@@ -246,7 +246,8 @@ class Record:
 class Fake:
     """A running fake-ollama."""
 
-    def __init__(self, box, script):
+    def __init__(self, box, script, environ=None):
+        self.environ = {**os.environ, **(environ or {})}
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="fake-", dir=box.path))
         (self.folder / "script.json").write_text(json.dumps(script))
         self.record_path = self.folder / "record.jsonl"
@@ -268,7 +269,7 @@ class Fake:
         self.process = subprocess.Popen(
             [sys.executable, "-B", str(FAKE), "--script", str(self.folder / "script.json"), "--record",
              str(self.record_path), "--port", str(port)], stdout=subprocess.PIPE, text=True,
-            stderr=stderr)
+            stderr=stderr, env=self.environ)
 
     @property
     def record(self):
@@ -338,8 +339,8 @@ class Case(unittest.TestCase):
         self.box = Sandbox()
         self.addCleanup(self.box.close)
 
-    def fake(self, **script):
-        server = Fake(self.box, {**QUICK, **script})
+    def fake(self, environ=None, **script):
+        server = Fake(self.box, {**QUICK, **script}, environ)
         self.addCleanup(server.kill)
         return server
 

@@ -11,7 +11,7 @@ import unittest
 from harness import DONE, INTERNAL, O3, ROOT, USAGE, Case, need_program
 
 COMMANDS = ("optimize", "predict", "preset list", "preset show", "apply", "export", "history", "config show",
-            "config check", "hardware", "help")
+            "config check", "hardware", "hardware capture", "monitor", "help")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 

@@ -130,7 +130,8 @@ static void sample_profile(void)
     profile.pools[1] = (o3_pool){.name = "vram", .total_bytes = INT64_C(8) << 30, .used_bytes = 0,
                                  .safe_bytes = INT64_C(7) << 30, .limit_frac = 0.9};
     profile.gpus[0] = (o3_gpu){.name = "G", .pci = "0000:01:00.0", .vendor = O3_GPU_AMD, .pool = 1,
-                               .bandwidth_bytes_per_s = 5e11, .fp16_flops = NAN, .max_tensor_bytes = -1};
+                               .bandwidth_bytes_per_s = 5e11, .fp16_flops = NAN, .max_tensor_bytes = -1,
+                               .own_bytes = -1, .shared_bytes = -1, .max_temperature_c = NAN};
     o3_note(&profile.notes, "a note");
 }
 

@@ -116,7 +116,7 @@ static void misfits(void **state)
         {{"ceiling"}, NULL, "ceiling is not there"},
         {{"complete"}, "\"yes\"", "complete is not true or false"},
         {{"ceiling", "proven_tokens"}, "\"8k\"", "ceiling.proven_tokens is not a whole number"},
-        {{"ceiling", "next_step", "kind"}, "\"mood\"", "ceiling.next_step.kind is not a reason"},
+        {{"ceiling", "next_step", "kind"}, "\"mood\"", "ceiling.next_step.kind is not a name"},
         {{"presets"}, "[]", "presets is not an object"},
         {{"presets", "balanced", "decode_per_s", "mean"},
          "true",

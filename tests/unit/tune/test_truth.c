@@ -124,7 +124,10 @@ static o3_calibration known(world *w, const char *version)
 
 static bool same(const o3_calibration *a, const o3_calibration *b)
 {
-    return a->offset_bytes == b->offset_bytes && a->loads == b->loads && a->prefill_ratio == b->prefill_ratio &&
+    for (int m = 0; m < O3_MEMORIES_MAX; m++)
+        if (a->offset[m].known != b->offset[m].known || a->offset[m].bytes != b->offset[m].bytes)
+            return false;
+    return a->loads == b->loads && a->prefill_ratio == b->prefill_ratio &&
            a->prefill_attention_ratio == b->prefill_attention_ratio && a->decode_ratio == b->decode_ratio &&
            a->decode_kv_ratio == b->decode_kv_ratio && a->rates == b->rates;
 }
@@ -186,7 +189,8 @@ static void calibration_outlives_the_run(void **state)
     assert_int_equal(known(w, "0.32.15").rates, 0);
     assert_int_equal(truth_begin(&w->session, "", NULL), O3_OK);
     take(w, trial);
-    w->session.calibration.offset_bytes = 12345;
+    w->session.calibration.offset[0] = (o3_offset){12345, true};
+    w->session.calibration.offset[2] = (o3_offset){-678, true}; /* of the first GPU nothing was read */
     w->session.calibration.loads = 2;
     assert_int_equal(truth_keep(&w->session, NULL), O3_OK);
     o3_calibration c = known(w, "0.32.15");
@@ -207,12 +211,34 @@ static void calibration_outlives_the_run(void **state)
     close_world(w);
 }
 
+/* Releases that knew one offset for all memories: their rates stand, the offset is of no memory. */
+static void one_offset_for_all_is_left_out(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "{\"run\": \"r\", \"now\": {\"offset_bytes\": 4.5e7, \"loads\": 3, \"prefill_ratio\": 1.5, "
+        "\"prefill_attention_ratio\": 1, \"decode_ratio\": 2, \"decode_kv_ratio\": 1, \"rates\": 7}}";
+    world *w = open_world();
+    assert_int_equal(o3_store_document_put(w->world.store, "calibration", "hw1-x d1 0.32.15", text, NULL), O3_OK);
+    o3_calibration c = known(w, "0.32.15");
+    assert_int_equal(c.rates, 7);
+    assert_true(c.decode_ratio == 2);
+    assert_int_equal(c.loads, 0);
+    for (int m = 0; m < O3_MEMORIES_MAX; m++)
+        assert_false(c.offset[m].known);
+    close_world(w);
+}
+
 static void damaged_documents_count_as_none(void **state)
 {
     (void)state;
     static const char *const texts[] = {"{}", "no", "{\"now\": {\"rates\": 3}}",
         "{\"run\": 1, \"now\": {\"offset_bytes\": 0, \"loads\": 1, \"prefill_ratio\": -1, \"prefill_attention_ratio\": 1, "
-        "\"decode_ratio\": 1, \"decode_kv_ratio\": 0, \"rates\": 1}}"};
+        "\"decode_ratio\": 1, \"decode_kv_ratio\": 0, \"rates\": 1}}",
+        "{\"run\": 1, \"now\": {\"offset_bytes\": [1, \"2\"], \"loads\": 1, \"prefill_ratio\": 1, "
+        "\"prefill_attention_ratio\": 1, \"decode_ratio\": 1, \"decode_kv_ratio\": 1, \"rates\": 1}}",
+        "{\"run\": 1, \"now\": {\"offset_bytes\": {}, \"loads\": 1, \"prefill_ratio\": 1, "
+        "\"prefill_attention_ratio\": 1, \"decode_ratio\": 1, \"decode_kv_ratio\": 1, \"rates\": 1}}"};
     world *w = open_world();
     for (int i = 0; i < O3_COUNT(texts); i++) {
         assert_int_equal(o3_store_document_put(w->world.store, "calibration", "hw1-x d1 0.32.15", texts[i], NULL), O3_OK);
@@ -241,7 +267,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(forecasts_stand_beside),       cmocka_unit_test(failures_teach_no_rates),
-        cmocka_unit_test(calibration_outlives_the_run), cmocka_unit_test(damaged_documents_count_as_none),
+        cmocka_unit_test(calibration_outlives_the_run), cmocka_unit_test(damaged_documents_count_as_none), cmocka_unit_test(one_offset_for_all_is_left_out),
         cmocka_unit_test(bandwidth_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
