@@ -293,6 +293,9 @@ o3_status probe_grow(probe *p, o3_trial *trial, int64_t tokens, bool fill, o3_er
     int64_t full = p->window_tokens - PROBE_DECODE_TOKENS - FILL_SLACK_TOKENS;
     if (p->text_tokens == 0)
         leave_text(p);
+    /* A text goes on at its density to about 1 %: with the answer past the window the engine shifts its cache, and every repeat
+     * evaluates the whole prompt anew. */
+    full -= (full - p->text_tokens) / 128;
     int before = trial->sample_count;
     o3_status status = take(p, trial, O3_SAMPLE_RUNG, fill || tokens > full ? full : tokens, PROBE_DECODE_TOKENS, err);
     if (!status && fill && trial->outcome == O3_OUTCOME_OK && trial->sample_count > before)

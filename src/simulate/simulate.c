@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Many pairs, each through the whole of o3_optimize in its own time, by threads that share nothing but the list of what
  * is to be done. The answer of a pair depends on seed and number alone, so neither threads nor order change it. */
+#include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <unistd.h>
@@ -170,6 +171,11 @@ static int jobs_of(const o3_simulate_request *request)
 /* The first worker is this thread: where no other can be had, it does all. */
 static void run_batch(sim_batch *batch, int jobs)
 {
+    /* Documents of some 100 KB come and go with each pair: taken from the heap and kept, their pages are not given back
+     * to the kernel and faulted in again each time. */
+    mallopt(M_MMAP_THRESHOLD, 64 << 20);
+    mallopt(M_TRIM_THRESHOLD, 256 << 20);
+    mallopt(M_TOP_PAD, 16 << 20);
     sim_worker *workers = o3_alloc((size_t)jobs, sizeof(*workers));
     int started = 1;
     for (int i = 0; i < jobs; i++) {

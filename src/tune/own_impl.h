@@ -16,6 +16,7 @@ typedef struct own {
     o3_result *scratch;  /* of sub */
     int row;             /* of sub; -1 none */
     char prefix[48];     /* of sub's purposes */
+    double share_s;      /* of the time left, for the next row: none may eat what the others need */
     double start_s;      /* what a start took */
     int64_t num_ctx, depth; /* of the turns */
     int taken[O3_SERVERS_MAX];

@@ -142,11 +142,18 @@ static void expect(const own *o, session *sub, int row)
     sub->probe.cache_bytes_per_token = e.prompt_cache_bytes_per_token;
 }
 
+static void give_time(own *o)
+{
+    o->sub->budget_s = tune_elapsed_s(o->sub) + fmin(o->share_s, tune_left_s(o->s));
+}
+
 o3_status own_open(own *o, int row, o3_err *err)
 {
     session *s = o->s;
-    if (o->row == row)
+    if (o->row == row) {
+        give_time(o);
         return O3_OK;
+    }
     close_row(o);
     o3_status status = check_alone(s, err);
     int64_t begin = o3_now_ns();
@@ -170,7 +177,7 @@ o3_status own_open(own *o, int row, o3_err *err)
     *sub->model = *s->model;
     sub->calibration = sub->began_with = s->calibration;
     sub->samples = 1; /* of a window only that it was filled counts; the turns ask for as many as ever */
-    sub->budget_s = tune_left_s(s);
+    give_time(o);
     sub->spill_expected = s->spill_expected;
     O3_COPY(sub->result->run_id, s->result->run_id);
     status = o3_profile_read(sub->profile, world.root, world.config, sub->server_pid, true, err);
@@ -310,6 +317,16 @@ static void leave_out(own *o)
     s->expected_s = tune_elapsed_s(s) + total;
 }
 
+/* Rows from `from` on whose window is sought. */
+static int windows_left(const own *o, int from)
+{
+    const o3_server_row *rows = o->s->result->servers;
+    int count = 0;
+    for (int i = from; i < o->s->result->server_count; i++)
+        count += !rows[i].note[0] && (i == 0 || rows[i].predicted_tokens > rows[0].predicted_tokens);
+    return count;
+}
+
 static o3_status measure_rows(own *o, o3_err *err)
 {
     o3_result *r = o->s->result;
@@ -317,6 +334,7 @@ static o3_status measure_rows(own *o, o3_err *err)
         o3_err why = {0};
         int64_t begin = o3_now_ns();
         bool more = i == 0 || r->servers[i].predicted_tokens > r->servers[0].predicted_tokens;
+        o->share_s = tune_left_s(o->s) / (1 + windows_left(o, i));
         o3_status status = more && !r->servers[i].note[0] ? seek_window(o, i, &why) : O3_OK;
         r->servers[i].wall_s += (double)(o3_now_ns() - begin) / 1e9;
         if (status)
@@ -326,6 +344,7 @@ static o3_status measure_rows(own *o, o3_err *err)
         if (i == 0)
             leave_out(o); /* with what the first one taught of the time */
     }
+    o->share_s = INFINITY;
     return own_take_turns(o, err);
 }
 

@@ -6,7 +6,7 @@ from harness import DONE, GATE, USAGE, Case, find_all, get
 
 class TestKnobs(Case):
     def raced(self, *args, environ=None, **script):
-        server = self.fake(environ=environ, models=[{"trained": 2048}], decode_scale=1, **script)
+        server = self.fake(environ=environ, models=[{"trained": 2048}], **script)
         run = self.optimize(server, *args, timeout=400)
         return server.record, run, run.json
 
