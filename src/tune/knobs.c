@@ -124,9 +124,12 @@ static void not_run(session *s, const char *fmt, ...)
 /* What the race may take: the longest prompt that all visits can be had with, for a batch shows in prompts as long as
  * itself only; as many samples as elsewhere while the prompt is long, a few if it must be short. False: too few visits,
  * and the result says why. */
-static bool affordable(session *s, const search_race *race, race_plan *ret_each)
+static bool affordable(session *s, const search_race *race, int64_t ceiling, race_plan *ret_each)
 {
-    double share = RACE_BUDGET_FRAC * fmin(s->budget_s, tune_left_s(s)), price;
+    /* Both proofs of the ceiling come first; where time will not reach that far, faster knobs are what brings it nearer. */
+    double left = tune_left_s(s), fill = cost_fill_s(s, ceiling), price;
+    double spare = fill > TUNE_AFFORDABLE * left ? left : fmax(0, left - 2 * fill);
+    double share = fmin(RACE_BUDGET_FRAC * s->budget_s, spare);
     race_plan each = {.samples = s->samples, .prompt = RACE_PROMPT_MAX};
     char one[32], all[32];
     for (;; each.prompt /= 2) {
@@ -193,7 +196,7 @@ o3_status stage_knobs(session *s, o3_err *err)
     search_race_start(race, candidates, count, SEARCH_RACE_TRIALS, weights);
     if (count < 2)
         not_run(s, "not raced: there is nothing to choose from");
-    if (count < 2 || !affordable(s, race, &each))
+    if (count < 2 || !affordable(s, race, ceiling, &each))
         return O3_OK;
     search_race_start(race, candidates, count, each.visits, weights);
     race->fits = combination_fits;

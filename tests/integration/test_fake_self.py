@@ -287,7 +287,7 @@ class TestFaults(FakeCase):
         command, end = "", time.monotonic() + 5
         while not command and time.monotonic() < end:  # empty between fork and exec
             command = pathlib.Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ")
-        self.assertRegex(command, "^llama-server .*-c 1024 -np 1 -b 512 -ub 512 -t 2")
+        self.assertRegex(command, "^llama-server .*-c 1024 -np 1 -b 512 -ub 512 --flash-attn auto -t 2")
 
 
 if __name__ == "__main__":
