@@ -41,8 +41,10 @@ double cost_fill_s(const session *s, int64_t tokens)
     if ((double)tokens <= deepest)
         return (double)tokens < c->depth[0] ? c->fill_s[0] * (double)tokens / c->depth[0]
                                             : stats_interpolate(c->depth, c->fill_s, c->count, (double)tokens);
-    /* Beyond what was seen: the prediction's shape, scaled to the deepest measurement. */
-    return prior_fill_s(s, tokens) * c->fill_s[c->count - 1] / prior_fill_s(s, (int64_t)deepest);
+    /* Beyond what was seen: the prediction's shape, scaled to the deepest measurement. No token is cheaper than those
+     * before it, whatever the prediction says of the placement at another window. */
+    double shape = prior_fill_s(s, tokens) / prior_fill_s(s, (int64_t)deepest);
+    return c->fill_s[c->count - 1] * fmax(shape, (double)tokens / deepest);
 }
 
 double cost_fill_least_s(const session *s, int64_t tokens)

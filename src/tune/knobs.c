@@ -12,6 +12,8 @@
 #define RACE_SAMPLES 3       /* a visit, of prefill and of decode, after one that warms up; more where they are cheap */
 #define RACE_LONG 512        /* tokens: a prompt from which on more samples are worth more than a longer one */
 #define RACE_BUDGET_FRAC 0.2 /* of the budget, for the whole race */
+#define RACE_SLOW 2.0        /* times its price that a visit may take, */
+#define RACE_OVER 1.25       /* and the race of its share, before it is broken off */
 #define RACE_LEAST (2 + SEARCH_RACE_FRESH) /* visits: the default, one candidate, and the confirmation */
 
 /* What the presets that are asked for want: their weights of throughput against those of response. */
@@ -34,12 +36,14 @@ static search_weights weights_of(const session *s)
 typedef struct race_plan { /* what each visit does */
     int visits, samples;
     int64_t prompt;
+    double price_s, share_s; /* predicted of one, granted to all */
+    double began_s, slowest_s; /* of the run's clock; longest visit so far */
 } race_plan;
 
 static visit_plan visit_of(const search_race *race, int index, const race_plan *each)
 {
     visit_plan plan = {.knobs = race->candidates[index].knobs, .fresh_tokens = each->prompt,
-                       .fresh_count = each->samples, .race = true};
+                       .fresh_count = each->samples, .race = true, .most_s = RACE_SLOW * each->price_s};
     O3_FORMAT(plan.purpose, "race-%d", race->trials + 1);
     return plan;
 }
@@ -58,21 +62,31 @@ static int rates_of(const o3_trial *trial, size_t field, double *ret_rates)
     return n;
 }
 
-static o3_status visit_candidate(session *s, search_race *race, const race_plan *each, bool *ret_stop, o3_err *err)
+static o3_status visit_candidate(session *s, search_race *race, race_plan *each, bool *ret_stop, o3_err *err)
 {
     int index = search_race_ask(race);
     double decode[STATS_MAX], prefill[STATS_MAX];
     const o3_trial *trial;
     char knobs[160];
-    *ret_stop = index < 0;
+    double now = tune_elapsed_s(s);
+    *ret_stop = index < 0 || now - each->began_s + each->slowest_s > RACE_OVER * each->share_s;
     if (*ret_stop)
         return O3_OK;
     visit_plan plan = visit_of(race, index, each);
     o3_knobs_text(&plan.knobs, index ? &race->candidates[0].knobs : NULL, knobs, sizeof(knobs));
     tune_say(s, O3_EVENT_PROGRESS, "Knobs: visit %d, %s", race->trials + 1, index ? knobs : "the default");
     o3_status status = visit_run(s, &plan, &trial, err);
+    if (!status && trial->outcome != O3_OUTCOME_OK && trial->outcome != O3_OUTCOME_CANCELLED) {
+        o3_note(&s->result->notes, "knobs: a visit with %s %s: %s", index ? knobs : "the default", o3_outcome_text(trial->outcome),
+                trial->reason);
+        if (index == 0) { /* what everything is compared with gets a second chance: an accident says nothing of it */
+            O3_FORMAT(plan.purpose, "race-%d-again", race->trials + 1);
+            status = visit_run(s, &plan, &trial, err);
+        }
+    }
     if (status)
         return status;
+    each->slowest_s = fmax(each->slowest_s, tune_elapsed_s(s) - now);
     if (trial->outcome == O3_OUTCOME_CANCELLED) { /* the budget: nothing is decided by half a race */
         *ret_stop = true;
         return O3_OK;
@@ -106,6 +120,9 @@ static void take_result(session *s, const search_race *race, int64_t prompt)
         out->finalist = race->candidates[race->finalist].knobs;
     out->knobs.num_ctx = O3_UNSET;
     O3_COPY(out->why, won.why);
+    if (won.verdict == SEARCH_OPEN)
+        O3_FORMAT(out->why, "broken off after %d visits: they take longer than predicted, and the rest of the time is needed; "
+                  "the default is kept", won.trials);
     s->setting.knobs = out->knobs;
     if (won.verdict == SEARCH_UNDECIDED)
         o3_note(&s->result->notes, "knobs: the noise of this machine could hide a gain of %.0f %%, so the default is kept; "
@@ -141,6 +158,9 @@ static bool affordable(session *s, const search_race *race, int64_t ceiling, rac
         if (each.prompt == RACE_PROMPT_MIN || (fits && each.visits == SEARCH_RACE_TRIALS))
             break;
     }
+    each.price_s = price;
+    each.share_s = share;
+    each.began_s = tune_elapsed_s(s);
     *ret_each = each;
     if (each.visits >= RACE_LEAST)
         return true;

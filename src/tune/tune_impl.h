@@ -94,6 +94,7 @@ typedef struct visit_plan {
     int rung_count;
     int decode_count[8];     /* decode samples wanted at each rung, the rung's own included */
     bool fill;               /* the last rung fills the window */
+    double most_s;           /* unique prompts end after it, with as many samples as there are; 0 = no end of its own */
     bool race;               /* settings are compared: what spills is slow, not wrong */
     search_ceiling *search;  /* asked after the load whether to go on; NULL = go on */
 } visit_plan;

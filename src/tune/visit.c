@@ -125,11 +125,14 @@ static int count_good(const session *s, const o3_trial *trial, int from, bool de
 static o3_status take_fresh(session *s, const visit_plan *plan, o3_trial *trial, o3_err *err)
 {
     int first = trial->sample_count, most = 2 * plan->fresh_count + DISTURBED_EXTRA;
+    double began_s = tune_elapsed_s(s);
     for (int i = 0; i <= most && count_good(s, trial, first, false) < plan->fresh_count; i++) {
-        if (i > 1 && tune_left_s(s) <= 0) {
+        if (i && cost_fill_s(s, plan->fresh_tokens) > tune_left_s(s)) {
             s->partial = true;
             return O3_OK;
         }
+        if (i > 1 && plan->most_s > 0 && tune_elapsed_s(s) - began_s > plan->most_s)
+            return O3_OK;
         int before = trial->sample_count, loads = trial->loads;
         o3_status status = probe_fresh(&s->probe, trial, plan->fresh_tokens, err);
         if (status || trial->outcome != O3_OUTCOME_OK)

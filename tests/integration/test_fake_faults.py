@@ -55,7 +55,8 @@ class TestOnce(FaultCase):
         self.assertLessEqual(tried.count(2048), 1, "a size that killed its runner is not offered again")
 
     def test_error_line_in_mid_stream(self):
-        self.check_crash(self.run_with({"nth": 6, "do": "error-line", "after": 3, "unload": True}), "unexpected EOF")
+        self.check_crash(self.run_with({"nth": 6, "do": "error-line", "after": 3, "unload": True},
+                                       args=("--keep-knobs",)), "unexpected EOF")
 
     def test_disconnect_in_mid_stream(self):
         self.check_survived(self.run_with({"nth": 3, "do": "close", "after": 3}))
@@ -66,8 +67,16 @@ class TestOnce(FaultCase):
     def test_runner_died(self):
         text = ("model runner has unexpectedly stopped, this may be due to resource limitations or an internal error, "
                 "check ollama server logs for details")
-        self.check_crash(self.run_with({"nth": 6, "do": "http", "status": 500, "text": text, "unload": True}),
-                         "unexpectedly stopped")
+        self.check_crash(self.run_with({"nth": 6, "do": "http", "status": 500, "text": text, "unload": True},
+                                       args=("--keep-knobs",)), "unexpectedly stopped")
+
+    def test_runner_died_in_the_race(self):
+        """An accident in a visit of the default is no verdict on the default: it is told, and the visit made again."""
+        run = self.run_with({"nth": 2, "do": "http", "status": 500, "text": "llama runner process has terminated",
+                             "unload": True})
+        self.check_survived(run)
+        self.assertNotEqual(run.get("race.verdict"), "fallback")
+        self.assertIn("the default ended with a crash", " ".join(run.get("notes")))
 
     def test_busy(self):
         text = "server busy, please try again.  maximum pending requests exceeded"

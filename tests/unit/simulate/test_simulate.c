@@ -49,6 +49,32 @@ static void good_predictions_find_the_ceiling(void **state)
     assert_true(r->fills.p95 <= 3 && r->iterations.p95 <= 5);
 }
 
+/* The budgets of the three classes are kept on every kind of machine, spilled models and all. */
+static void budgets_are_kept(void **state)
+{
+    (void)state;
+    static const double minutes[O3_SIMULATED_CLASSES] = {10, 15, 20};
+    o3_auto(free) o3_simulation *s = run((o3_simulate_request){.pairs = PAIRS, .seed = 11, .noise = 0.03,
+                                                                .strategy = "predictive"});
+    for (int c = 0; c < O3_SIMULATED_CLASSES; c++) {
+        assert_true(s->rows[0].class_pairs[c] > 0);
+        assert_true(s->rows[0].minutes[c].p95 <= minutes[c]);
+    }
+}
+
+static void knobs_are_near_the_best(void **state)
+{
+    (void)state;
+    o3_auto(free) o3_simulation *s = run((o3_simulate_request){.pairs = 2 * PAIRS, .seed = 12, .noise = 0.01,
+                                                                .strategy = "predictive"});
+    const o3_simulated *r = &s->rows[0];
+    assert_true(r->raced > PAIRS && r->helpless > PAIRS / 4);
+    assert_true(r->knob_visits.p95 <= 12);
+    assert_true(r->knob_near_frac >= 0.95);
+    assert_true(r->false_winners <= 0.05);
+    assert_true(r->gain_coverage >= 0.93);
+}
+
 /* How close the ceiling comes on devices is in docs/simulation.md; that it is safe must hold here already. */
 static void devices_are_not_filled_past_their_limits(void **state)
 {
@@ -147,7 +173,8 @@ static void bad_requests_are_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(good_predictions_find_the_ceiling),
+        cmocka_unit_test(good_predictions_find_the_ceiling), cmocka_unit_test(budgets_are_kept),
+        cmocka_unit_test(knobs_are_near_the_best),
         cmocka_unit_test(devices_are_not_filled_past_their_limits), cmocka_unit_test(lying_predictions_break_nothing),
         cmocka_unit_test(threads_change_nothing), cmocka_unit_test(interrupted_tells_what_was_finished),
         cmocka_unit_test(bad_requests_are_named),
