@@ -108,8 +108,6 @@ void sim_knobs_judge(const sim_truth *t, const o3_race *race, sim_run *run)
         return;
     double unset = score_at(t, race, start), chosen = score_at(t, race, race->knobs);
     run->knob_regret = fmax(0, 1 - chosen / best_score(t, race));
-    if (getenv("DBG") && run->knob_regret > 0.03) { char a[200], b[200]; o3_knobs_text(&race->knobs, NULL, a, 200); o3_knobs_text(&race->finalist, NULL, b, 200);
-        fprintf(stderr, "%s %s regret %.3f helpless %d thr %.0f/%.0f sat %.1f crowd %.2f half %.0f map %.3f prompt %d visits %d w %.2f chosen {%s} fin {%s} env %s| %s\n", t->machine->name, t->model->name, run->knob_regret, t->knobs.helpless, t->knobs.threads, t->profile->usable_cpus, t->knobs.saturated, t->knobs.crowd, t->knobs.batch_half, t->knobs.mapped, (int)race->prompt_tokens, race->visits, race->decode_weight, a, b, t->profile->engine_env, race->why); }
     run->knob_visits = race->visits;
     run->helpless = t->knobs.helpless;
     run->false_winner = race->verdict == O3_RACE_WINNER && chosen <= unset;
