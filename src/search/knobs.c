@@ -25,13 +25,10 @@ static void add(values *v, int64_t value, int32_t not_this)
 
 /* One thread a physical core is what llama.cpp takes by itself, but it counts those of the machine: an affinity, a
  * quota or slow cores make another count the right one. A thread more than usable cores is never right. */
-static values threads(const o3_profile *p, const o3_model *model, const o3_setting *setting,
-                      const o3_calibration *calibration)
+static values threads(const o3_profile *p, const o3_setting *setting, double spilled_frac)
 {
     values v = {0};
-    o3_estimate e;
-    o3_predict_bytes(&e, p, model, setting, calibration);
-    if (p->gpu_count > 0 && e.spilled_frac <= 0)
+    if (p->gpu_count > 0 && spilled_frac <= 0)
         return v; /* the CPUs only feed the devices */
     int64_t usable = p->usable_cpus >= 1 ? (int64_t)p->usable_cpus : p->usable_cpus > 0 ? 1 : 0;
     int64_t physical = p->cores > 0 && p->cores < usable ? p->cores : usable;
@@ -84,17 +81,14 @@ static values mapping(const o3_profile *p, const o3_setting *setting)
 }
 
 /* Unset is the default's own; all layers; and around the edge where the prediction says that some stay behind. */
-static values layers(const o3_profile *p, const o3_model *model, const o3_setting *setting,
-                     const o3_calibration *calibration)
+static values layers(const o3_profile *p, const o3_model *model, const o3_setting *setting, double spilled_frac)
 {
     values v = {0};
-    o3_estimate e;
     if (p->gpu_count == 0 || model->layers <= 0)
         return v;
-    o3_predict_bytes(&e, p, model, setting, calibration);
-    if (e.spilled_frac <= 0)
+    if (spilled_frac <= 0)
         return v; /* the server's own choice is all of them, too */
-    int64_t all = model->layers + 1, edge = (int64_t)floor((double)all * (1 - e.spilled_frac) + 0.5);
+    int64_t all = model->layers + 1, edge = (int64_t)floor((double)all * (1 - spilled_frac) + 0.5);
     add(&v, all, setting->knobs.num_gpu);
     if (edge < all && edge > 0) {
         add(&v, edge, setting->knobs.num_gpu);
@@ -140,10 +134,12 @@ int search_knobs_candidates(search_candidate *ret_candidates, int max, const o3_
                             const o3_calibration *calibration, const search_failures *known, search_weights weights,
                             o3_notes *notes)
 {
+    o3_estimate e;
+    o3_predict_bytes(&e, profile, model, setting, calibration);
     const struct { const char *name; values values; int most; } knobs[] = {
-        {"num_thread", threads(profile, model, setting, calibration), 3},
+        {"num_thread", threads(profile, setting, e.spilled_frac), 3},
         {"num_batch", batches(config, model, setting), 2},
-        {"num_gpu", layers(profile, model, setting, calibration), 3},
+        {"num_gpu", layers(profile, model, setting, e.spilled_frac), 3},
         {"use_mmap", mapping(profile, setting), 1},
     };
     search_candidate rows[O3_COUNT(knobs)][VALUES_MAX];

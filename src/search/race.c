@@ -283,16 +283,16 @@ void search_race_tell(search_race *r, o3_outcome outcome, const char *reason, co
 }
 
 /* No finalist: could the noise of the exploration hide one? */
-static search_verdict explored_verdict(const search_race *r)
+static o3_race_verdict explored_verdict(const search_race *r)
 {
     double se, base_se;
     estimate(&r->candidates[0], &base_se);
     for (int i = 1; i < r->count; i++) {
         estimate(&r->candidates[i], &se);
         if (runs(&r->candidates[i]) && stats_normal_quantile(0.975) * hypot(se, base_se) > 2 * SEARCH_RACE_HIDDEN)
-            return SEARCH_UNDECIDED;
+            return O3_RACE_UNDECIDED;
     }
-    return SEARCH_DEFAULT;
+    return O3_RACE_DEFAULT;
 }
 
 void search_race_result_of(const search_race *r, search_race_result *ret_result)
@@ -306,14 +306,14 @@ void search_race_result_of(const search_race *r, search_race_result *ret_result)
     }
     if (r->finalist < 0) {
         out->verdict = explored_verdict(r);
-        O3_FORMAT(out->why, alone ? "nothing that was tried works" : out->verdict == SEARCH_DEFAULT ?
+        O3_FORMAT(out->why, alone ? "nothing that was tried works" : out->verdict == O3_RACE_DEFAULT ?
                   "nothing looked better than the default" : "too noisy to tell: the default is kept");
         return;
     }
     const search_candidate *f = &r->candidates[r->finalist];
     if (alone) {
         bool works = f->standing == SEARCH_STANDING_RUNNING && f->fresh_visits > 0;
-        out->verdict = works ? SEARCH_FALLBACK : SEARCH_UNDECIDED;
+        out->verdict = works ? O3_RACE_FALLBACK : O3_RACE_UNDECIDED;
         out->best = works ? r->finalist : 0;
         O3_FORMAT(out->why, "the default failed: %s", r->candidates[0].reason);
         return;
@@ -328,8 +328,8 @@ void search_race_result_of(const search_race *r, search_race_result *ret_result)
                      p <= SEARCH_RACE_ALPHA && fresh.mid >= 1 + TIE_FRAC;
     bool repeats = stats_winner_confirm(&r->selected, &fresh).repeats;
     out->best = confirmed ? r->finalist : 0;
-    out->verdict = confirmed ? SEARCH_WINNER : f->standing == SEARCH_STANDING_FAILED ? SEARCH_DEFAULT :
-                   fresh.high < 1 + SEARCH_RACE_HIDDEN || fresh.mid <= 1 - TIE_FRAC ? SEARCH_DEFAULT : SEARCH_UNDECIDED;
+    out->verdict = confirmed ? O3_RACE_WINNER : f->standing == SEARCH_STANDING_FAILED ? O3_RACE_DEFAULT :
+                   fresh.high < 1 + SEARCH_RACE_HIDDEN || fresh.mid <= 1 - TIE_FRAC ? O3_RACE_DEFAULT : O3_RACE_UNDECIDED;
     if (f->standing == SEARCH_STANDING_FAILED)
         O3_FORMAT(out->why, "what looked best failed on a fresh load: %s", f->reason);
     else

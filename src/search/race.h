@@ -37,14 +37,7 @@ typedef struct search_candidate {
 /* score = decode^w x prefill^(1-w): a ratio of scores is free of units and of what is called 100 %. */
 typedef struct search_weights { double decode, prefill; } search_weights; /* >= 0, not both 0 */
 
-typedef enum search_verdict {
-    SEARCH_OPEN,      /* not over */
-    SEARCH_DEFAULT,   /* nothing better: shown to differ by little, or nothing looked better */
-    SEARCH_UNDECIDED, /* the noise could hide a gain of SEARCH_RACE_HIDDEN: the default is kept, and that is said */
-    SEARCH_WINNER,
-    SEARCH_FALLBACK,  /* the default itself failed: the best of those that work */
-} search_verdict;
-#define SEARCH_RACE_HIDDEN 0.05
+#define SEARCH_RACE_HIDDEN 0.05 /* a gain that is worth having: undecided where the noise could hide it */
 
 typedef struct search_race {
     int count, trials, max_trials, explore_trials, fresh_trials;
@@ -58,7 +51,7 @@ typedef struct search_race {
 } search_race;
 
 typedef struct search_race_result {
-    search_verdict verdict;
+    o3_race_verdict verdict;    /* O3_RACE_NOT_RUN: it is not over */
     int best;                   /* candidate to use: 0 unless there is a winner */
     o3_range gain;              /* score of the finalist / default, fresh visits alone, 95 %; NaN without a finalist */
     double promised, shrunk;    /* the same as it looked when chosen, and less its luck; NaN without a finalist */

@@ -101,7 +101,8 @@ static void take_use(session *s)
     o3_ceiling *c = &s->result->ceiling;
     for (int t = 0; t < s->trial_count; t++) {
         const o3_trial *trial = s->trials[t];
-        for (int i = 0; i < trial->peaks.count && visit_filled(trial, c->proven_tokens); i++) {
+        int peaks = visit_filled(trial, c->proven_tokens) ? trial->peaks.count : 0;
+        for (int i = 0; i < peaks; i++) {
             const o3_peak *peak = &trial->peaks.pools[i];
             for (int p = 0; p < s->profile->pool_count; p++) {
                 const o3_pool *pool = &s->profile->pools[p];
@@ -132,7 +133,7 @@ static void take_result(session *s, const search_ceiling *search)
     c->filled_tokens = search->proven ? filled_tokens : 0;
     c->loads = c->fills = 0;
     for (int i = 0; i < s->trial_count; i++) {
-        bool race = !strncmp(s->trials[i]->purpose, "race-", 5); /* loads of the knobs' account */
+        bool race = !strncmp(s->trials[i]->purpose, TUNE_RACE, strlen(TUNE_RACE)); /* loads of the knobs' account */
         c->loads += race ? 0 : s->trials[i]->loads;
         c->fills += s->trials[i]->fills;
     }

@@ -24,7 +24,7 @@ static search_weights weights_of(const session *s)
         const o3_category *category = &s->config->categories[i];
         double weights[3];
         char why[O3_TEXT_MAX];
-        if (s->request->preset[0] && strcmp(s->request->preset, category->name))
+        if (!presets_wanted(s, category->name))
             continue;
         o3_preset_weights(s->config, category, s->request->use_case, weights, why, sizeof(why));
         sum.decode += weights[1];
@@ -40,11 +40,11 @@ typedef struct race_plan { /* what each visit does */
     double began_s, slowest_s; /* of the run's clock; longest visit so far */
 } race_plan;
 
-static visit_plan visit_of(const search_race *race, int index, const race_plan *each)
+static visit_plan visit_of(const o3_knobs *knobs, int number, const race_plan *each)
 {
-    visit_plan plan = {.knobs = race->candidates[index].knobs, .fresh_tokens = each->prompt,
+    visit_plan plan = {.knobs = *knobs, .fresh_tokens = each->prompt,
                        .fresh_count = each->samples, .race = true, .most_s = RACE_SLOW * each->price_s};
-    O3_FORMAT(plan.purpose, "race-%d", race->trials + 1);
+    O3_FORMAT(plan.purpose, TUNE_RACE "%d", number);
     return plan;
 }
 
@@ -72,7 +72,7 @@ static o3_status visit_candidate(session *s, search_race *race, race_plan *each,
     *ret_stop = index < 0 || now - each->began_s + each->slowest_s > RACE_OVER * each->share_s;
     if (*ret_stop)
         return O3_OK;
-    visit_plan plan = visit_of(race, index, each);
+    visit_plan plan = visit_of(&race->candidates[index].knobs, race->trials + 1, each);
     o3_knobs_text(&plan.knobs, index ? &race->candidates[0].knobs : NULL, knobs, sizeof(knobs));
     tune_say(s, O3_EVENT_PROGRESS, "Knobs: visit %d, %s", race->trials + 1, index ? knobs : "the default");
     o3_status status = visit_run(s, &plan, &trial, err);
@@ -80,7 +80,7 @@ static o3_status visit_candidate(session *s, search_race *race, race_plan *each,
         o3_note(&s->result->notes, "knobs: a visit with %s %s: %s", index ? knobs : "the default", o3_outcome_text(trial->outcome),
                 trial->reason);
         if (index == 0) { /* what everything is compared with gets a second chance: an accident says nothing of it */
-            O3_FORMAT(plan.purpose, "race-%d-again", race->trials + 1);
+            O3_FORMAT(plan.purpose, TUNE_RACE "%d-again", race->trials + 1);
             status = visit_run(s, &plan, &trial, err);
         }
     }
@@ -111,7 +111,7 @@ static void take_result(session *s, const search_race *race, int64_t prompt)
     search_race_result won;
     o3_race *out = &s->result->race;
     search_race_result_of(race, &won);
-    *out = (o3_race){.verdict = won.verdict == SEARCH_OPEN ? O3_RACE_NOT_RUN : (o3_race_verdict)won.verdict,
+    *out = (o3_race){.verdict = won.verdict,
                      .visits = won.trials, .candidates = race->count, .num_ctx = race->candidates[0].knobs.num_ctx,
                      .prompt_tokens = prompt, .gain_low = won.gain.low, .gain = won.gain.mid, .gain_high = won.gain.high,
                      .promised = won.promised, .shrunk = won.shrunk, .knobs = race->candidates[won.best].knobs,
@@ -120,11 +120,11 @@ static void take_result(session *s, const search_race *race, int64_t prompt)
         out->finalist = race->candidates[race->finalist].knobs;
     out->knobs.num_ctx = O3_UNSET;
     O3_COPY(out->why, won.why);
-    if (won.verdict == SEARCH_OPEN)
+    if (won.verdict == O3_RACE_NOT_RUN)
         O3_FORMAT(out->why, "broken off after %d visits: they take longer than predicted, and the rest of the time is needed; "
                   "the default is kept", won.trials);
     s->setting.knobs = out->knobs;
-    if (won.verdict == SEARCH_UNDECIDED)
+    if (won.verdict == O3_RACE_UNDECIDED)
         o3_note(&s->result->notes, "knobs: the noise of this machine could hide a gain of %.0f %%, so the default is kept; "
                 "a quieter machine or more --samples can tell", 100 * SEARCH_RACE_HIDDEN);
 }
@@ -141,7 +141,7 @@ static void not_run(session *s, const char *fmt, ...)
 /* What the race may take: the longest prompt that all visits can be had with, for a batch shows in prompts as long as
  * itself only; as many samples as elsewhere while the prompt is long, a few if it must be short. False: too few visits,
  * and the result says why. */
-static bool affordable(session *s, const search_race *race, int64_t ceiling, race_plan *ret_each)
+static bool affordable(session *s, const o3_knobs *knobs, int64_t ceiling, race_plan *ret_each)
 {
     /* Both proofs of the ceiling come first; where time will not reach that far, faster knobs are what brings it nearer. */
     double left = tune_left_s(s), fill = cost_fill_s(s, ceiling), price;
@@ -151,10 +151,10 @@ static bool affordable(session *s, const search_race *race, int64_t ceiling, rac
     char one[32], all[32];
     for (;; each.prompt /= 2) {
         each.samples = each.prompt < RACE_LONG && each.samples > RACE_SAMPLES ? RACE_SAMPLES : each.samples;
-        visit_plan plan = visit_of(race, 0, &each);
+        visit_plan plan = visit_of(knobs, 1, &each);
         price = cost_visit_s(s, &plan);
         each.visits = (int)fmin(SEARCH_RACE_TRIALS, share / price);
-        bool fits = each.prompt <= race->candidates[0].knobs.num_ctx / 2 && cost_fill_s(s, each.prompt) <= RACE_PROMPT_S;
+        bool fits = each.prompt <= knobs->num_ctx / 2 && cost_fill_s(s, each.prompt) <= RACE_PROMPT_S;
         if (each.prompt == RACE_PROMPT_MIN || (fits && each.visits == SEARCH_RACE_TRIALS))
             break;
     }
@@ -213,10 +213,9 @@ o3_status stage_knobs(session *s, o3_err *err)
     }
     int count = search_knobs_candidates(candidates, SEARCH_CANDIDATES_MAX, s->config, s->profile, s->model, &setting,
                                         &s->calibration, NULL, weights, &s->result->notes);
-    search_race_start(race, candidates, count, SEARCH_RACE_TRIALS, weights);
     if (count < 2)
         not_run(s, "not raced: there is nothing to choose from");
-    if (count < 2 || !affordable(s, race, ceiling, &each))
+    if (count < 2 || !affordable(s, &setting.knobs, ceiling, &each))
         return O3_OK;
     search_race_start(race, candidates, count, each.visits, weights);
     race->fits = combination_fits;

@@ -10,7 +10,7 @@ int64_t presets_equal_depth(int64_t num_ctx)
     return quarter < TUNE_EQUAL_DEPTH ? quarter : TUNE_EQUAL_DEPTH;
 }
 
-static bool wanted(const session *s, const char *name)
+bool presets_wanted(const session *s, const char *name)
 {
     return !s->request->preset[0] || !strcmp(s->request->preset, name);
 }
@@ -87,7 +87,7 @@ void presets_choose(session *s, int64_t ceiling_tokens)
         const o3_category *category = &s->config->categories[i];
         o3_score won;
         int64_t num_ctx;
-        if (!wanted(s, category->name) || score(s, category, ceiling_tokens, 0, &won, &num_ctx) < 0)
+        if (!presets_wanted(s, category->name) || score(s, category, ceiling_tokens, 0, &won, &num_ctx) < 0)
             continue;
         o3_preset *row = &r->presets[r->preset_count++];
         int64_t prompt = o3_preset_ttft_tokens(category, num_ctx);

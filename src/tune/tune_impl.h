@@ -18,6 +18,7 @@
 #define TUNE_AFFORDABLE 0.7     /* share of the time left that one fill may take */
 #define TUNE_BUDGET_FRAC 0.94   /* of the budget is planned with: the last request may take longer than it was priced */
 #define TUNE_LAST 0.9           /* the same of the rung that fills the window */
+#define TUNE_RACE "race-"       /* purposes of the knobs' visits begin so */
 #define TUNE_TRIALS_MAX 96
 #define TUNE_CURVE_MAX 32
 
@@ -150,6 +151,7 @@ visit_plan ceiling_ladder(const session *s, o3_knobs knobs, int64_t num_ctx);
 
 /* presets.c, shared with the prediction */
 void presets_choose(session *s, int64_t ceiling_tokens);
+bool presets_wanted(const session *s, const char *name); /* by --preset */
 /* A row's numbers from the trials that measured it. */
 void presets_take(session *s, o3_preset *row, const o3_trial *const *trials, int count);
 int64_t presets_equal_depth(int64_t num_ctx);

@@ -111,13 +111,18 @@ static bool good(const o3_sample *sample)
     return sample->outcome == O3_OUTCOME_OK && !sample->disturbed && !sample->warmup;
 }
 
+/* Where the machine is busy for good, disturbed ones are taken as they are. */
+static bool usable(const session *s, const o3_sample *sample)
+{
+    return good(sample) || (s->busy_streak >= TUNE_BUSY_STREAK && sample->outcome == O3_OUTCOME_OK);
+}
+
 static int count_good(const session *s, const o3_trial *trial, int from, bool decode)
 {
     int count = 0;
     for (int i = from; i < trial->sample_count; i++) {
         const o3_sample *sample = &trial->samples[i];
-        bool usable = good(sample) || (s->busy_streak >= TUNE_BUSY_STREAK && sample->outcome == O3_OUTCOME_OK);
-        count += usable && !isnan(decode ? sample->decode_per_s : sample->prefill_per_s);
+        count += usable(s, sample) && !isnan(decode ? sample->decode_per_s : sample->prefill_per_s);
     }
     return count;
 }
@@ -155,8 +160,7 @@ static bool enough_decodes(const session *s, const o3_trial *trial, int from, in
     stats_adaptive_start(&repeats, &rule);
     for (int i = from; i < trial->sample_count; i++) {
         const o3_sample *sample = &trial->samples[i];
-        bool usable = good(sample) || (s->busy_streak >= TUNE_BUSY_STREAK && sample->outcome == O3_OUTCOME_OK);
-        if (usable && !isnan(sample->decode_per_s) && stats_adaptive_ask(&repeats) > 0)
+        if (usable(s, sample) && !isnan(sample->decode_per_s) && stats_adaptive_ask(&repeats) > 0)
             stats_adaptive_tell(&repeats, sample->decode_per_s);
     }
     return stats_adaptive_ask(&repeats) == 0;

@@ -122,8 +122,8 @@ static outcome many(world shape, bool helps, double prior_error, search_weights 
         }
         search_race_result result = race(&w, &r, prior_error, weights);
         out.within += exp(truth(&w, &r.candidates[result.best].knobs) - best) >= 0.97;
-        out.winners += result.verdict == SEARCH_WINNER;
-        out.undecided += result.verdict == SEARCH_UNDECIDED;
+        out.winners += result.verdict == O3_RACE_WINNER;
+        out.undecided += result.verdict == O3_RACE_UNDECIDED;
         out.trials += (double)result.trials / RACES;
         out.trials_most = result.trials > out.trials_most ? result.trials : out.trials_most;
     }
@@ -198,7 +198,7 @@ static void the_default_comes_first_and_a_loser_is_dropped(void **state)
     assert_true(seen[1] + seen[3] <= 2);
     search_race_result result;
     search_race_result_of(&r, &result);
-    assert_int_equal(result.verdict, SEARCH_WINNER);
+    assert_int_equal(result.verdict, O3_RACE_WINNER);
     assert_int_equal(result.best, 2);
     assert_true(result.gain.low > 1.15 && result.gain.high < 1.30);
     assert_non_null(strstr(result.why, "taken"));
@@ -212,14 +212,14 @@ static void what_cannot_be_loaded_is_no_winner(void **state)
     search_race_result result = race(&w, &r, 0.001, even);
     assert_int_equal(r.candidates[1].standing, SEARCH_STANDING_FAILED);
     assert_non_null(strstr(r.candidates[1].reason, "out of memory"));
-    assert_int_equal(result.verdict, SEARCH_WINNER);
+    assert_int_equal(result.verdict, O3_RACE_WINNER);
     assert_int_equal(r.candidates[result.best].knobs.num_batch, 256);
     assert_int_equal(r.candidates[result.best].knobs.num_thread, O3_UNSET);
 
     w.breaks = 0; /* the default itself */
     w.visits = 0;
     result = race(&w, &r, 0.001, even);
-    assert_int_equal(result.verdict, SEARCH_FALLBACK);
+    assert_int_equal(result.verdict, O3_RACE_FALLBACK);
     assert_int_equal(r.candidates[result.best].knobs.num_thread, 1);
     assert_non_null(strstr(result.why, "out of memory"));
 }
@@ -246,7 +246,7 @@ static void combinations(void **state)
             visit(&w, &r, at, 5);
         search_race_result result;
         search_race_result_of(&r, &result);
-        assert_int_equal(result.verdict, SEARCH_WINNER);
+        assert_int_equal(result.verdict, O3_RACE_WINNER);
         assert_int_equal(r.candidates[result.best].knobs.num_batch, 256);
         assert_int_equal(r.candidates[result.best].knobs.num_thread, allowed ? 1 : O3_UNSET);
     }
@@ -269,7 +269,7 @@ static void impossible_rates(void **state)
     assert_int_equal(r.candidates[at].standing, SEARCH_STANDING_FAILED);
     search_race_result result;
     search_race_result_of(&r, &result);
-    assert_int_equal(result.verdict, SEARCH_OPEN);
+    assert_int_equal(result.verdict, O3_RACE_NOT_RUN);
     assert_int_equal(result.best, 0);
 }
 
