@@ -36,6 +36,7 @@ typedef struct o3_setting {
     bool kv_unified;           /* the slots share one cache (LLAMA_ARG_KV_UNIFIED) */
     o3_era era;
     int64_t fit_target_bytes;  /* what the automatic placement leaves free on each device */
+    int threads;               /* that the server starts its runner with (LLAMA_ARG_THREADS); 0 = llama.cpp's choice */
 } o3_setting;
 /* Of a server with this version and environment ("K=V\n" lines; "" = defaults), no knob set. What the environment asks
  * for and cannot be had (a quantised cache without flash attention) is noted. */

@@ -59,6 +59,8 @@ static double threads_of(const o3_profile *profile, const o3_setting *setting, d
 {
     if (setting->knobs.num_thread > 0)
         return setting->knobs.num_thread;
+    if (setting->threads > 0)
+        return setting->threads;
     return profile->cores > 0 ? profile->cores : usable; /* llama.cpp's own choice, whatever a quota says */
 }
 

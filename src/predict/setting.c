@@ -4,6 +4,7 @@
 
 #define FIT_TARGET_MIB 1024 /* llama-server's default of LLAMA_ARG_FIT_TARGET */
 #define SLOTS_MAX 256
+#define THREADS_MAX 4096
 
 const o3_kv_type o3_kv_types[] = {
     {"f16", 2, 1, false},     {"bf16", 2, 1, false},   {"f32", 4, 1, false},     {"q8_0", 34, 32, true},
@@ -83,6 +84,9 @@ void o3_setting_of(o3_setting *ret_setting, const char *engine_version, const ch
                 "will fail", s->kv_type->name);
     value_of(engine_env, "LLAMA_ARG_KV_UNIFIED=", text, sizeof(text));
     s->kv_unified = s->era != O3_ERA_A && *text && flash_of(text);
+    value_of(engine_env, "LLAMA_ARG_THREADS=", text, sizeof(text));
+    long threads = strtol(text, NULL, 10);
+    s->threads = s->era != O3_ERA_A && threads > 0 && threads <= THREADS_MAX ? (int)threads : 0;
     value_of(engine_env, "LLAMA_ARG_FIT_TARGET=", text, sizeof(text));
     long target = strtol(text, NULL, 10);
     s->fit_target_bytes = (target > 0 && target < (1 << 24) ? target : FIT_TARGET_MIB) * 1048576L;

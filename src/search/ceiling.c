@@ -183,7 +183,7 @@ void search_ceiling_filled(search_ceiling *s, o3_outcome outcome, const char *re
     if (s->failed_kind == O3_STEP_BUDGET)
         bound_above(s);
     search_size_tell(s, read, true);
-    if (s->asked <= s->setting.knobs.num_batch && s->strategy->careful && read && search_safe(s) < s->asked) {
+    if (s->asked <= s->setting.knobs.num_batch && s->strategy->careful && read && search_safe_misread(s, 1) < s->asked) {
         fail(s, O3_OUTCOME_OVER_LIMIT, "a whole batch would take it over a safe size");
         return;
     }

@@ -111,7 +111,7 @@ static bool enough(const search_ceiling *s)
     if (high == s->failed - O3_CTX_GRID)
         return more <= 0; /* where a failure is the bound, the grid is exact */
     /* Where prediction is, one step is within the reading's error, unless two may be. */
-    return more <= 0 || (more == O3_CTX_GRID && search_safe_at_best(s) <= high);
+    return more <= 0 || (more == O3_CTX_GRID && search_safe_misread(s, -1) <= high);
 }
 
 const search_strategy search_predictive = {.name = "predictive", .careful = true, .ask = ask, .enough = enough};

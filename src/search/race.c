@@ -5,32 +5,15 @@
 
 #define LOAD_SPREAD 0.01  /* of a score between two loads of the same knobs, beyond the samples' own */
 #define CLEAR_LOSS 0.03   /* a candidate is dropped if surely, and by at least this, behind the best of its knob */
-#define LOOKS_BETTER 0.005 /* a value enters the finalist from this gain on */
-#define TIE_FRAC 0.01     /* shown to differ by less: a tie */
+#define TIE_FRAC 0.015     /* shown to differ by less: a tie */
 #define ROUNDS_MAX 2      /* explored visits of one candidate */
+#define STEEP 0.035        /* gain or loss of one value, in logs, from which on others of its knob are worth a visit */
+#define LUCK_MAX 0.03     /* that is taken off for it: where noise is larger, three against three err less often than four */
+#define LARGE 0.15        /* a gain that two visits against two can show */
 #define ONLY_KNOB_MANY 99 /* of a candidate that differs from the default in several knobs */
 
 /* The finalist first, then the default twice, and so on: what changes steadily with time cancels. */
 static const bool fresh_order[SEARCH_RACE_FRESH_MAX] = {true, false, false, true, true, false, false, true};
-
-void search_race_start(search_race *r, const search_candidate *candidates, int count, int max_trials,
-                       search_weights weights)
-{
-    double sum = weights.decode + weights.prefill;
-    *r = (search_race){.asked = -1, .finalist = -1, .selected = {.best = -1, .selected = NAN, .shrunk = NAN}};
-    r->count = count < SEARCH_CANDIDATES_MAX ? count : SEARCH_CANDIDATES_MAX - 1; /* one is for the combination */
-    r->max_trials = max_trials < SEARCH_RACE_TRIALS ? max_trials : SEARCH_RACE_TRIALS;
-    r->fresh_trials = r->count + 1 + SEARCH_RACE_FRESH_MAX <= r->max_trials ? SEARCH_RACE_FRESH_MAX : SEARCH_RACE_FRESH;
-    r->explore_trials = r->max_trials - r->fresh_trials;
-    if (r->explore_trials < 2)
-        r->explore_trials = r->max_trials < 2 ? r->max_trials : 2;
-    r->weights = (search_weights){weights.decode / sum, weights.prefill / sum};
-    for (int i = 0; i < r->count; i++) {
-        search_candidate *c = &r->candidates[i];
-        *c = (search_candidate){.knobs = candidates[i].knobs, .prior_ratio = candidates[i].prior_ratio,
-                                .cost_s = candidates[i].cost_s};
-    }
-}
 
 /* Index of the one knob in which a candidate differs from the default; -1 none. */
 static int knob_of(const search_race *r, int index)
@@ -41,6 +24,44 @@ static int knob_of(const search_race *r, int index)
             o3_knob_get(&r->candidates[0].knobs, &o3_knob_fields[i]))
             knob = knob < 0 ? i : ONLY_KNOB_MANY;
     return knob;
+}
+
+/* How many knobs the candidates differ in. */
+static int knobs_of(const search_race *r)
+{
+    int knobs = 0;
+    for (int i = 1; i < r->count; i++) {
+        bool first = true;
+        for (int j = 1; j < i && first; j++)
+            first = knob_of(r, j) != knob_of(r, i);
+        knobs += first;
+    }
+    return knobs;
+}
+
+/* So many visits to confirm, the rest to explore. */
+static void share_out(search_race *r, int fresh)
+{
+    int least = r->max_trials < 2 ? r->max_trials : 2;
+    r->fresh_trials = fresh;
+    r->explore_trials = r->max_trials - fresh > least ? r->max_trials - fresh : least;
+}
+
+void search_race_start(search_race *r, const search_candidate *candidates, int count, int max_trials,
+                       search_weights weights)
+{
+    double sum = weights.decode + weights.prefill;
+    *r = (search_race){.asked = -1, .finalist = -1, .selected = {.best = -1, .selected = NAN, .shrunk = NAN}};
+    r->count = count < SEARCH_CANDIDATES_MAX ? count : SEARCH_CANDIDATES_MAX - 1; /* one is for the combination */
+    r->max_trials = max_trials < SEARCH_RACE_TRIALS ? max_trials : SEARCH_RACE_TRIALS;
+    r->weights = (search_weights){weights.decode / sum, weights.prefill / sum};
+    for (int i = 0; i < r->count; i++) {
+        search_candidate *c = &r->candidates[i];
+        *c = (search_candidate){.knobs = candidates[i].knobs, .prior_ratio = candidates[i].prior_ratio,
+                                .cost_s = candidates[i].cost_s};
+    }
+    bool close = 1 + knobs_of(r) + SEARCH_RACE_FRESH_MAX <= r->max_trials;
+    share_out(r, close ? SEARCH_RACE_FRESH_MAX : SEARCH_RACE_FRESH);
 }
 
 static bool runs(const search_candidate *c)
@@ -94,15 +115,31 @@ static bool goes_before(const search_candidate *a, const search_candidate *b)
     return prior_a > prior_b || (!(prior_a < prior_b) && a->cost_s < b->cost_s);
 }
 
+static bool knob_seen(const search_race *r, int knob)
+{
+    bool seen = false;
+    for (int i = 1; i < r->count && !seen; i++)
+        seen = r->candidates[i].standing != SEARCH_STANDING_WAITING && knob_of(r, i) == knob;
+    return seen;
+}
+
+/* A value of each knob first: several of one that are all better would take the place of all others. */
 static int next_waiting(const search_race *r)
 {
     int best = -1;
+    bool best_seen = false;
     if (r->candidates[0].standing == SEARCH_STANDING_WAITING)
         return 0;
-    for (int i = 1; i < r->count; i++)
-        if (r->candidates[i].standing == SEARCH_STANDING_WAITING &&
-            (best < 0 || goes_before(&r->candidates[i], &r->candidates[best])))
+    for (int i = 1; i < r->count; i++) {
+        if (r->candidates[i].standing != SEARCH_STANDING_WAITING)
+            continue;
+        bool seen = knob_seen(r, knob_of(r, i));
+        if (best < 0 || (best_seen && !seen) ||
+            (seen == best_seen && goes_before(&r->candidates[i], &r->candidates[best]))) {
             best = i;
+            best_seen = seen;
+        }
+    }
     return best;
 }
 
@@ -134,7 +171,7 @@ static double combine(const search_race *r, o3_knobs *ret_knobs)
     if (isnan(base))
         base = -INFINITY; /* the default failed: anything that works is better */
     for (int knob = 0; o3_knob_fields[knob].name; knob++) {
-        double best = LOOKS_BETTER;
+        double best = 0; /* anything that looks better: the fresh visits decide */
         const search_candidate *chosen = NULL;
         for (int i = 1; i < r->count; i++) {
             double gain = estimate(&r->candidates[i], &se) - base;
@@ -151,7 +188,7 @@ static double combine(const search_race *r, o3_knobs *ret_knobs)
     for (int i = 1; i < r->count; i++) {
         double gain = estimate(&r->candidates[i], &se) - base;
         /* Of several it is certain that they can be loaded together only where that was seen, or the caller says so. */
-        if (runs(&r->candidates[i]) && gain > fmax(most, LOOKS_BETTER)) {
+        if (runs(&r->candidates[i]) && gain > most) {
             most = gain;
             whole = &r->candidates[i];
         }
@@ -162,17 +199,43 @@ static double combine(const search_race *r, o3_knobs *ret_knobs)
     return together ? sum : most;
 }
 
+/* Are visits better spent on exploring than on confirming? Where a knob makes much of a difference, its other values may,
+ * too, and fewer visits will show it; where nothing looks better, the default may have been lucky once. */
+static bool look_further(search_race *r, bool nothing_better)
+{
+    double se, base_se, base = estimate(&r->candidates[0], &base_se), most = 0, least = 0;
+    if (r->fresh_trials < SEARCH_RACE_FRESH_MAX || r->trials < r->explore_trials)
+        return false;
+    for (int i = 1; i < r->count; i++) {
+        if (r->candidates[i].visits == 0)
+            continue;
+        double gain = estimate(&r->candidates[i], &se) - base, luck = fmin(hypot(se, base_se), LUCK_MAX);
+        most = fmax(most, gain - luck);
+        least = fmin(least, gain + luck);
+    }
+    if (most > LARGE)
+        share_out(r, SEARCH_RACE_FRESH_MIN);
+    else if (most > STEEP || least < -STEEP || nothing_better)
+        share_out(r, SEARCH_RACE_FRESH);
+    return r->trials < r->explore_trials;
+}
+
 static void choose_finalist(search_race *r)
 {
     double estimates[SEARCH_CANDIDATES_MAX], se[SEARCH_CANDIDATES_MAX], base_se;
     double base = estimate(&r->candidates[0], &base_se);
     o3_knobs knobs;
     double looked = combine(r, &knobs);
-    r->confirming = true;
-    if (o3_knobs_equal(&knobs, &r->candidates[0].knobs)) {
-        r->over = true;
+    bool none = o3_knobs_equal(&knobs, &r->candidates[0].knobs);
+    if (look_further(r, none))
         return;
-    }
+    for (int i = 1; i < r->count; i++)
+        if (r->candidates[i].standing == SEARCH_STANDING_WAITING)
+            r->candidates[i].standing = SEARCH_STANDING_LEFT_OUT;
+    r->confirming = true;
+    r->over = none;
+    if (none)
+        return;
     for (int i = 0; i < r->count && r->finalist < 0; i++)
         if (o3_knobs_equal(&r->candidates[i].knobs, &knobs))
             r->finalist = i;
@@ -214,6 +277,13 @@ static int ask_fresh(search_race *r)
     return alone || fresh_order[done] ? r->finalist : 0;
 }
 
+/* The next to explore; -1: that is over. */
+static int ask_exploring(const search_race *r)
+{
+    int next = r->trials < r->explore_trials ? next_waiting(r) : -1;
+    return next < 0 && r->trials < r->explore_trials ? next_round(r) : next;
+}
+
 int search_race_ask(search_race *r)
 {
     r->asked = -1;
@@ -221,19 +291,13 @@ int search_race_ask(search_race *r)
         r->over = true;
         return -1;
     }
-    if (!r->confirming && r->trials < r->explore_trials) {
-        r->asked = next_waiting(r);
+    while (!r->confirming && !r->over && r->asked < 0) {
+        r->asked = ask_exploring(r);
         if (r->asked < 0)
-            r->asked = next_round(r);
-    }
-    if (r->asked < 0) {
-        for (int i = 1; i < r->count && !r->confirming; i++)
-            if (r->candidates[i].standing == SEARCH_STANDING_WAITING)
-                r->candidates[i].standing = SEARCH_STANDING_LEFT_OUT;
-        if (!r->confirming)
             choose_finalist(r);
-        r->asked = r->over ? -1 : ask_fresh(r);
     }
+    if (r->confirming && !r->over)
+        r->asked = ask_fresh(r);
     r->over = r->asked < 0;
     return r->asked;
 }
@@ -322,8 +386,10 @@ void search_race_result_of(const search_race *r, search_race_result *ret_result)
     out->gain = (o3_range){fresh.low, fresh.mid, fresh.high};
     out->promised = exp(r->selected.selected);
     out->shrunk = exp(r->selected.shrunk);
-    /* By ranks: a burst of somebody else's work in one visit must not hide what the others show. */
-    double p = stats_rank_sum_p(f->fresh, f->fresh_visits, r->candidates[0].fresh, r->candidates[0].fresh_visits);
+    /* Two against two can be dealt in too few ways: there the distribution has to be assumed, and both
+     * sides are counted. */
+    double p = r->fresh_trials == SEARCH_RACE_FRESH_MIN ? fresh.p
+               : stats_permutation_p(f->fresh, f->fresh_visits, r->candidates[0].fresh, r->candidates[0].fresh_visits);
     bool confirmed = f->standing == SEARCH_STANDING_RUNNING && fresh_visits(r) == r->fresh_trials &&
                      p <= SEARCH_RACE_ALPHA && fresh.mid >= 1 + TIE_FRAC;
     bool repeats = stats_winner_confirm(&r->selected, &fresh).repeats;

@@ -11,10 +11,11 @@
 
 #define SEARCH_CANDIDATES_MAX 24
 #define SEARCH_RACE_TRIALS 12  /* visits, the confirmation included */
-#define SEARCH_RACE_FRESH 6    /* of them to confirm: three of the finalist, three of the default */
-#define SEARCH_RACE_FRESH_MAX 8 /* four each, where few candidates leave the visits for it */
-#define SEARCH_RACE_ALPHA 0.058 /* of the ranks of the fresh visits: 1 of 20 three against three, 4 of 70 four against
-                                   four. Less than 5 % of what is no better wins, as some is dropped after two pairs */
+#define SEARCH_RACE_FRESH_MIN 4 /* of them to confirm: two of the finalist, two of the default, where a gain is large; */
+#define SEARCH_RACE_FRESH 6     /* three each where a knob makes a difference and its other values are worth a look; */
+#define SEARCH_RACE_FRESH_MAX 8 /* four each where it is close */
+#define SEARCH_RACE_ALPHA 0.072 /* of the fresh visits: 1 of 20 ways to deal three and three, 5 of 70 four and four. Less
+                                   than 5 % of what is no better wins, as some is dropped after two pairs */
 #define SEARCH_RACE_VISITS_MAX 6
 
 typedef enum search_standing {

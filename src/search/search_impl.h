@@ -31,8 +31,8 @@ int64_t search_safe_with(const search_ceiling *s, int *ret_limiting);
 int64_t search_safe_if(const search_ceiling *s, double more_frac);
 /* The same where the middle of the prediction is taken for what no load was read of. */
 int64_t search_safe_middle(const search_ceiling *s);
-/* If the readings were too high by their error. */
-int64_t search_safe_at_best(const search_ceiling *s);
+/* If more was taken than was read, by so many times the readings' error; negative: less. */
+int64_t search_safe_misread(const search_ceiling *s, double errors);
 /* Largest context that is still possible: safe, and below what failed. */
 int64_t search_top(search_ceiling *s);
 bool search_spills(const search_ceiling *s, int64_t num_ctx, bool surely); /* predicted, without its failures */

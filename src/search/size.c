@@ -236,12 +236,12 @@ int64_t search_safe_middle(const search_ceiling *s)
     return o3_predict_ceiling(s->profile, s->model, &at, false, &c, NULL);
 }
 
-int64_t search_safe_at_best(const search_ceiling *s)
+int64_t search_safe_misread(const search_ceiling *s, double errors)
 {
-    search_ceiling best = *s;
+    search_ceiling misread = *s;
     for (int m = 0; m < O3_MEMORIES_MAX; m++)
-        best.calibration.offset[m].bytes -= o3_reading_error_bytes(m);
-    return search_safe_with(&best, NULL);
+        misread.calibration.offset[m].bytes += errors * o3_reading_error_bytes(m);
+    return search_safe_with(&misread, NULL);
 }
 
 int64_t search_top(search_ceiling *s)

@@ -71,30 +71,29 @@ void stats_ratio(const double *a, int na, const double *b, int nb, double *ret_l
     *ret_high = *ret_mid * exp(half);
 }
 
-double stats_rank_sum_p(const double *a, int na, const double *b, int nb)
+double stats_permutation_p(const double *a, int na, const double *b, int nb)
 {
-    /* ways[i][u]: orders of the a's so far and i of the b's in which an a stands above a b u times */
-    double ways[STATS_RANKED + 1][STATS_RANKED * STATS_RANKED + 1] = {{0}}, all = 0, as_high = 0;
-    int higher = 0;
-    if (na < 1 || nb < 1 || na > STATS_RANKED || nb > STATS_RANKED)
+    double all[2 * STATS_PERMUTED], seen = 0, scale = 0;
+    int as_high = 0, orders = 0, n = na + nb;
+    if (na < 1 || nb < 1 || na > STATS_PERMUTED || nb > STATS_PERMUTED)
         return NAN;
-    for (int i = 0; i < na; i++)
-        for (int j = 0; j < nb; j++) {
-            if (!isfinite(a[i]) || !isfinite(b[j]))
-                return NAN;
-            higher += a[i] > b[j];
-        }
-    for (int i = 0; i <= nb; i++)
-        ways[i][0] = 1; /* no a yet: one order */
-    for (int n = 1; n <= na; n++)
-        for (int i = 0; i <= nb; i++)
-            for (int u = na * nb; u >= 0; u--) /* the highest is an a, above i b's, or a b */
-                ways[i][u] = (u >= i ? ways[i][u - i] : 0) + (i > 0 ? ways[i - 1][u] : 0);
-    for (int u = 0; u <= na * nb; u++) {
-        all += ways[nb][u];
-        as_high += u >= higher ? ways[nb][u] : 0;
+    for (int i = 0; i < n; i++) {
+        all[i] = i < na ? a[i] : b[i - na];
+        if (!isfinite(all[i]))
+            return NAN;
+        seen += i < na ? all[i] : 0;
+        scale = fmax(scale, fabs(all[i]));
     }
-    return as_high / all;
+    for (unsigned chosen = 0; chosen < 1u << n; chosen++) { /* every way to call na of them the a's */
+        double sum = 0;
+        if (__builtin_popcount(chosen) != na)
+            continue;
+        for (int i = 0; i < n; i++)
+            sum += chosen >> i & 1 ? all[i] : 0;
+        orders++;
+        as_high += sum >= seen - 1e-12 * scale; /* ties count against a */
+    }
+    return (double)as_high / orders;
 }
 
 double stats_equivalence_p(const stats_comparison *c, double margin)

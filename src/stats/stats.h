@@ -87,11 +87,11 @@ stats_comparison stats_paired(const double *a, const double *b, int n, stats_sca
  * mean is not positive. */
 void stats_ratio(const double *a, int na, const double *b, int nb, double *ret_low, double *ret_mid, double *ret_high);
 
-/* Exact one-sided p of "a is no higher than b" by the ranks of the two groups, for up to STATS_RANKED samples a side
- * (Mann & Whitney 1947): it asks for no distribution, so one disturbed sample cannot hide a difference. Ties count as
- * against a. Three against three reach 0.05, four against four 0.014. NaN outside of these sizes or with a missing one. */
-#define STATS_RANKED 8
-double stats_rank_sum_p(const double *a, int na, const double *b, int nb);
+/* Exact one-sided p of "a's mean is no higher than b's": the share of all ways to deal the samples into two groups of these
+ * sizes in which the first is as high (Fisher 1935, Pitman 1937). It asks for no distribution. Ties count as against a.
+ * Three against three reach 0.05, four against four 0.014. NaN above STATS_PERMUTED a side, or with a missing one. */
+#define STATS_PERMUTED 8
+double stats_permutation_p(const double *a, int na, const double *b, int nb);
 
 /* The p of "they differ by the margin or more" (two one-sided tests: Schuirmann 1987): small = shown to be the same for
  * our purpose. margin: 0.03 = within a factor of 1.03 either way (STATS_RATIO), or in units of the difference. */

@@ -158,6 +158,12 @@ static bool affordable(session *s, const o3_knobs *knobs, int64_t ceiling, race_
         if (each.prompt == RACE_PROMPT_MIN || (fits && each.visits == SEARCH_RACE_TRIALS))
             break;
     }
+    while (each.visits < RACE_LEAST && each.samples > 1) { /* what only large gains show in is better than nothing */
+        each.samples--;
+        visit_plan plan = visit_of(knobs, 1, &each);
+        price = cost_visit_s(s, &plan);
+        each.visits = (int)fmin(SEARCH_RACE_TRIALS, share / price);
+    }
     each.price_s = price;
     each.share_s = share;
     each.began_s = tune_elapsed_s(s);

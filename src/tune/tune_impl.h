@@ -17,7 +17,7 @@
 #define TUNE_BUSY_STREAK 12     /* disturbed samples in a row: the machine is busy for good, waiting helps nobody */
 #define TUNE_AFFORDABLE 0.7     /* share of the time left that one fill may take */
 #define TUNE_BUDGET_FRAC 0.94   /* of the budget is planned with: the last request may take longer than it was priced */
-#define TUNE_LAST 0.9           /* the same of the rung that fills the window */
+#define TUNE_LAST 0.8           /* the same of the rung that fills the window, and of a visit that proves again */
 #define TUNE_RACE "race-"       /* purposes of the knobs' visits begin so */
 #define TUNE_TRIALS_MAX 96
 #define TUNE_CURVE_MAX 32

@@ -196,6 +196,17 @@ static o3_status take_decodes(session *s, o3_trial *trial, int from, int wanted,
     return O3_OK;
 }
 
+/* A rung below the last leaves time for the rest; the last one has nothing behind it that is worth more. Where what is
+ * left to the end of the window is known to be beyond the budget, a smaller one is sought while there is time for it. */
+static bool too_dear(const session *s, const visit_plan *plan, int rung, double price_s)
+{
+    int last = plan->rung_count - 1;
+    double left_s = tune_left_s(s), rest_s = cost_fill_s(s, plan->rungs[last]) - cost_fill_s(s, s->probe.text_tokens);
+    if (!plan->search)
+        return price_s > TUNE_LAST * left_s;
+    return rung > 0 && (price_s > (rung < last ? TUNE_AFFORDABLE : TUNE_LAST) * left_s || rest_s > left_s);
+}
+
 static o3_status take_rungs(session *s, const visit_plan *plan, o3_trial *trial, o3_err *err)
 {
     for (int i = 0; i < plan->rung_count; i++) {
@@ -204,9 +215,7 @@ static o3_status take_rungs(session *s, const visit_plan *plan, o3_trial *trial,
         double price = cost_fill_s(s, depth) - cost_fill_s(s, s->probe.text_tokens);
         if (ahead <= 0)
             continue;
-        /* A rung below the last leaves time for the rest; the last one has nothing behind it that is worth more. */
-        double share = !plan->search ? 1 : i + 1 < plan->rung_count ? TUNE_AFFORDABLE : TUNE_LAST;
-        if (price > share * tune_left_s(s) && (i || !plan->search)) {
+        if (too_dear(s, plan, i, price)) {
             s->partial = true;
             trial->outcome = O3_OUTCOME_CANCELLED; /* not a fact about the knobs: a later run tries again */
             O3_FORMAT(trial->reason, "filling to %lld tokens would take about %.0f s, the budget has %.0f s left",

@@ -31,11 +31,13 @@ static void environment(void **state)
     assert_true(s.flash_attention && s.flash_auto && !s.kv_unified);
     assert_string_equal(s.kv_type->name, "f16");
     assert_int_equal(s.fit_target_bytes, 1024L << 20);
-    o3_setting_of(&s, "0.32.15", "LLAMA_ARG_FIT_TARGET=1850\nLLAMA_ARG_KV_UNIFIED=1\nOLLAMA_FLASH_ATTENTION=\"false\"\n"
+    assert_int_equal(s.threads, 0);
+    o3_setting_of(&s, "0.32.15", "LLAMA_ARG_FIT_TARGET=1850\nLLAMA_ARG_THREADS=4\nLLAMA_ARG_KV_UNIFIED=1\nOLLAMA_FLASH_ATTENTION=\"false\"\n"
                   "OLLAMA_KV_CACHE_TYPE=F16\nOLLAMA_NUM_PARALLEL= 4 \n", &notes);
     assert_int_equal(s.parallel, 4);
     assert_true(!s.flash_attention && !s.flash_auto && s.kv_unified);
     assert_int_equal(s.fit_target_bytes, 1850L << 20);
+    assert_int_equal(s.threads, 4);
     assert_int_equal(notes.count, 0);
     o3_setting_of(&s, "0.32.15", "OLLAMA_KV_CACHE_TYPE=q3_7\n", &notes);
     assert_string_equal(s.kv_type->name, "f16");

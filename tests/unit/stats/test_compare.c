@@ -209,17 +209,19 @@ static void winner_formula(void **state)
     assert_true(w.best == 1 && w.shrunk == 3);
 }
 
-/* By counting the orders (R: pwilcox(u - 1, na, nb, lower.tail = FALSE)). */
-static void rank_sums(void **state)
+/* By counting the ways to deal them (scipy.stats.permutation_test, permutation_type="independent", alternative="greater"). */
+static void permutations(void **state)
 {
     (void)state;
     const double a[] = {4, 5, 6, 7}, b[] = {0, 1, 2, 3}, mixed[] = {0, 5, 6, 7}, ties[] = {3, 3, 3, 3}, hole[] = {NAN, 1, 2, 3};
-    near_rel(stats_rank_sum_p(a, 3, b, 3), 1.0 / 20, 1e-12, "3 over 3");
-    near_rel(stats_rank_sum_p(a, 4, b, 4), 1.0 / 70, 1e-12, "4 over 4");
-    near_rel(stats_rank_sum_p(mixed, 4, b, 4), 12.0 / 70, 1e-12, "u = 12 of 16"); /* 1 + 1 + 2 + 3 + 5 orders as high */
-    near_rel(stats_rank_sum_p(b, 4, a, 4), 1, 1e-12, "below all");
-    near_rel(stats_rank_sum_p(ties, 4, ties, 4), 1, 1e-12, "all alike");
-    assert_true(isnan(stats_rank_sum_p(hole, 4, a, 4)) && isnan(stats_rank_sum_p(a, 0, b, 4)));
+    const double burst[] = {2.5, 40, 50, 60};
+    near_rel(stats_permutation_p(a, 3, b, 3), 1.0 / 20, 1e-12, "3 over 3");
+    near_rel(stats_permutation_p(a, 4, b, 4), 1.0 / 70, 1e-12, "4 over 4");
+    near_rel(stats_permutation_p(mixed, 4, b, 4), 6.0 / 70, 1e-12, "one at the bottom");
+    near_rel(stats_permutation_p(burst, 4, b, 4), 2.0 / 70, 1e-12, "one disturbed: only 3 in its place is higher");
+    near_rel(stats_permutation_p(b, 4, a, 4), 1, 1e-12, "below all");
+    near_rel(stats_permutation_p(ties, 4, ties, 4), 1, 1e-12, "all alike");
+    assert_true(isnan(stats_permutation_p(hole, 4, a, 4)) && isnan(stats_permutation_p(a, 0, b, 4)));
 }
 
 typedef struct curse_sums {
@@ -286,7 +288,7 @@ int main(void)
         cmocka_unit_test(differences),   cmocka_unit_test(differences_of_little), cmocka_unit_test(holm),
         cmocka_unit_test(power),         cmocka_unit_test(nothing_helps),         cmocka_unit_test(some_help),
         cmocka_unit_test(ties),          cmocka_unit_test(too_noisy),             cmocka_unit_test(winner_formula),
-        cmocka_unit_test(rank_sums), cmocka_unit_test(winners_curse),
+        cmocka_unit_test(permutations), cmocka_unit_test(winners_curse),
     };
     return cmocka_run_group_tests_name("stats/compare", tests, NULL, NULL);
 }
