@@ -175,7 +175,7 @@ const o3_option config_options[] = {
     {.path = "hardware_monitoring.safety_thresholds.max_temperature_c",
      .alias = "safety_thresholds.max_temperature_c",
      REAL(hardware_monitoring.safety_thresholds.max_temperature_c, 30, 120, "C"), .fallback = "85",
-     NOW("Temperature that stops the test.")},
+     NOW("Temperature at which O3 stops, waits until it is 10 degrees lower, and goes on with a smaller num_batch.")},
     {.path = "hardware_monitoring.safety_thresholds.max_cpu_percent", .alias = "safety_thresholds.max_cpu_percent",
      REAL(hardware_monitoring.safety_thresholds.max_cpu_percent, 1, 100, "%"), .fallback = "90",
      REPLACED("Replaced by the mark on samples that other processes disturbed: an engine at 100 % CPU is no fault.")},

@@ -141,44 +141,88 @@ static bool under_pressure(const monitor_limits *limits, char *dst, size_t dst_s
     return true;
 }
 
-static double median3(double a, double b, double c)
+/* NaN before there are three readings. */
+static double median_of(const double t[LIMITS_TEMPERATURES], int count)
 {
-    return fmax(fmin(a, b), fmin(fmax(a, b), c));
+    return count < LIMITS_TEMPERATURES ? (double)NAN : fmax(fmin(t[0], t[1]), fmin(fmax(t[0], t[1]), t[2]));
 }
 
-static double median_of(const double t[LIMITS_TEMPERATURES])
+static const char *gpu_name(const o3_gpu *gpu)
 {
-    return median3(t[0], t[1], t[2]);
+    return *gpu->pci ? gpu->pci : gpu->name;
 }
 
 static bool gpu_too_hot(const monitor_limits *limits, int i, char *dst, size_t dst_size)
 {
     const gpu_heat *heat = &limits->gpus[i];
     const o3_gpu *gpu = &limits->profile->gpus[i];
-    double celsius = heat->temperature_count < LIMITS_TEMPERATURES ? NAN : median_of(heat->temperatures);
-    double margin = heat->margin_count < LIMITS_TEMPERATURES ? NAN : median_of(heat->margins);
+    double celsius = median_of(heat->temperatures, heat->temperature_count);
+    double margin = median_of(heat->margins, heat->margin_count);
     if (celsius >= limits->options.max_temperature_c) {
         o3_format(dst, dst_size, "GPU %s at %.0f °C (median of three readings), over the limit of %.4g °C",
-                  *gpu->pci ? gpu->pci : gpu->name, celsius, limits->options.max_temperature_c);
+                  gpu_name(gpu), celsius, limits->options.max_temperature_c);
         return true;
     }
     if (!(margin <= 0))
         return false;
     o3_format(dst, dst_size, "GPU %s is within five degrees of a limit of its own (a sensor at %.0f °C)",
-              *gpu->pci ? gpu->pci : gpu->name, limits->last.gpus[i].values.hot_c);
+              gpu_name(gpu), limits->last.gpus[i].values.hot_c);
     return true;
 }
 
 static bool too_hot(const monitor_limits *limits, char *dst, size_t dst_size)
 {
-    if (limits->options.max_temperature_c <= 0 || limits->temperature_count < LIMITS_TEMPERATURES)
-        return false;
-    double median = median_of(limits->temperatures);
-    if (median < limits->options.max_temperature_c)
+    double median = median_of(limits->temperatures, limits->temperature_count);
+    if (limits->options.max_temperature_c <= 0 || !(median >= limits->options.max_temperature_c))
         return false;
     o3_format(dst, dst_size, "CPU at %.0f °C (median of three readings), over the limit of %.4g °C", median,
               limits->options.max_temperature_c);
     return true;
+}
+
+/* Not known to be cool: `last` is shown where there are no three readings yet. */
+static bool is_hot(const char *what, double median, double last, double below_c, char *dst, size_t dst_size)
+{
+    double now = isnan(median) ? last : median;
+    if (median < below_c)
+        return false;
+    if (isnan(now))
+        o3_format(dst, dst_size, "the temperature of %s is being read", what);
+    else
+        o3_format(dst, dst_size, "%s at %.0f °C, to be below %.4g °C", what, now, below_c);
+    return true;
+}
+
+static bool gpu_is_hot(const monitor_limits *limits, int i, double below_c, char *dst, size_t dst_size)
+{
+    const gpu_heat *heat = &limits->gpus[i];
+    const gpu_reading *last = &limits->last.gpus[i].values;
+    double margin = median_of(heat->margins, heat->margin_count);
+    char what[160];
+    O3_FORMAT(what, "GPU %s", gpu_name(&limits->profile->gpus[i]));
+    if (!heat->seen_ns || last->asleep)
+        return false;
+    bool own_limit_only = !heat->temperature_count && !isnan(margin);
+    if (!own_limit_only && is_hot(what, median_of(heat->temperatures, heat->temperature_count), last->temperature_c,
+                                  below_c, dst, dst_size))
+        return true;
+    if (!(margin < MONITOR_COOL_C))
+        return false;
+    o3_format(dst, dst_size, "%s has a sensor at %.0f °C, to be %.0f degrees cooler", what, last->hot_c,
+              MONITOR_COOL_C - margin);
+    return true;
+}
+
+bool limits_hot(const monitor_limits *limits, char *dst, size_t dst_size)
+{
+    double below_c = limits->options.max_temperature_c - MONITOR_COOL_C;
+    if (limits->options.max_temperature_c <= 0)
+        return false;
+    for (int i = 0; i < limits->profile->gpu_count; i++)
+        if (gpu_is_hot(limits, i, below_c, dst, dst_size))
+            return true;
+    return limits->temperature_seen_ns && is_hot("CPU", median_of(limits->temperatures, limits->temperature_count),
+                                                 limits->last.temperature_c, below_c, dst, dst_size);
 }
 
 static double age_s(const monitor_limits *limits, int64_t seen_ns)

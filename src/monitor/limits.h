@@ -35,6 +35,8 @@ void limits_runner(monitor_limits *limits, bool there, int64_t now_ns);
 void limits_add(monitor_limits *limits, const monitor_reading *reading, int what);
 /* The verdict on the last reading; text is written unless it is O3_STOP_NONE. */
 o3_monitor_stop limits_check(const monitor_limits *limits, char *dst, size_t dst_size);
+/* The temperatures of monitor_hot. */
+bool limits_hot(const monitor_limits *limits, char *dst, size_t dst_size);
 /* Will a pool reach its limit within the next interval or two, if it goes on growing as it did last? */
 bool limits_near(const monitor_limits *limits, const monitor_reading *before);
 /* Over the last second; NaN if that began before from_ns. */

@@ -63,6 +63,11 @@ double monitor_cost_s(o3_monitor *monitor)
     return monitor->ops->cost_s(monitor);
 }
 
+bool monitor_hot(o3_monitor *monitor, char *dst, size_t dst_size)
+{
+    return monitor->ops->hot && monitor->ops->hot(monitor, dst, dst_size);
+}
+
 void monitor_notes(o3_monitor *monitor, o3_notes *notes)
 {
     if (monitor->ops->notes)

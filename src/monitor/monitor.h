@@ -61,6 +61,7 @@ typedef struct monitor_ops {
     double (*age_s)(o3_monitor *);
     double (*cost_s)(o3_monitor *);
     void (*notes)(o3_monitor *, o3_notes *notes); /* NULL: never has any */
+    bool (*hot)(o3_monitor *, char *dst, size_t dst_size); /* NULL: never is */
 } monitor_ops;
 struct o3_monitor { /* what an implementation begins with */
     const monitor_ops *ops;
@@ -86,6 +87,10 @@ o3_monitor_stop monitor_stop_reason(o3_monitor *monitor, char *dst, size_t dst_s
 /* Forgets the reason and watches the limits anew. Call o3_cancel_clear first: a limit that is still broken then sets
  * the token again with the next reading. */
 void monitor_rearm(o3_monitor *monitor);
+/* After a stop for heat: is something still less than MONITOR_COOL_C below its limit, by three readings since the last
+ * monitor_rearm, or not read that often yet? dst then says what ("CPU at 83 °C, to be below 75 °C"). Does not look. */
+#define MONITOR_COOL_C 10 /* of a limit of 85 °C: no new test above 75 °C, or it would be stopped again at once */
+bool monitor_hot(o3_monitor *monitor, char *dst, size_t dst_size);
 /* Pool use now (last reading); -1 unknown. */
 int64_t monitor_pool_bytes(o3_monitor *monitor, int pool);
 int64_t monitor_ticks(o3_monitor *monitor); /* of the thread; readings asked for by others are not counted */

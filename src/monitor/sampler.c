@@ -306,6 +306,15 @@ static void sampler_rearm(o3_monitor *monitor)
     pthread_mutex_unlock(&m->lock);
 }
 
+static bool sampler_hot(o3_monitor *monitor, char *dst, size_t dst_size)
+{
+    sampler *m = (sampler *)monitor;
+    pthread_mutex_lock(&m->lock);
+    bool hot = limits_hot(&m->limits, dst, dst_size);
+    pthread_mutex_unlock(&m->lock);
+    return hot;
+}
+
 static int64_t sampler_pool_bytes(o3_monitor *monitor, int pool)
 {
     sampler *m = (sampler *)monitor;
@@ -389,6 +398,7 @@ static const monitor_ops sampler_ops = {
     .age_s = sampler_age_s,
     .cost_s = sampler_cost_s,
     .notes = sampler_notes,
+    .hot = sampler_hot,
 };
 
 static sampler *create(const o3_profile *profile, const o3_monitor_options *options, o3_cancel *cancel)

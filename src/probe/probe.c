@@ -41,7 +41,7 @@ o3_status probe_stopped(probe *p, o3_trial *trial, o3_err *err)
         o3_cancel_clear(p->cancel, O3_CANCEL_SAFETY);
         return probe_fatal(p, trial, err);
     }
-    probe_judge(trial, O3_OUTCOME_OVER_LIMIT, "stopped by us: %s", reading[0] ? reading : "the sensors gave no reading any more");
+    probe_judge(trial, stop == O3_STOP_TEMPERATURE ? O3_OUTCOME_TOO_HOT : O3_OUTCOME_OVER_LIMIT, "stopped by us: %s", reading[0] ? reading : "the sensors gave no reading any more");
     o3_status status = probe_unload(p, err);
     if (p->monitor)
         monitor_peaks(p->monitor, &trial->peaks);

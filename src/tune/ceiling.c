@@ -6,7 +6,7 @@
  * a whole batch, or the compute buffer would never be written to its end and the proof would miss those bytes. */
 visit_plan ceiling_ladder(const session *s, o3_knobs knobs, int64_t num_ctx)
 {
-    visit_plan plan = {.knobs = knobs, .fill = true};
+    visit_plan plan = {.knobs = knobs, .fill = true, .milder = true};
     const struct { int64_t depth; int decodes; } rungs[] = {
         {presets_equal_depth(num_ctx), s->samples}, {num_ctx / 4, 3}, {num_ctx / 2, s->samples + TUNE_SPARE},
         {num_ctx * 3 / 4, 3},
@@ -227,7 +227,7 @@ o3_status stage_ceiling(session *s, o3_err *err)
 o3_status stage_quick(session *s, o3_err *err)
 {
     int64_t num_ctx = o3_predict_ceiling(s->profile, s->model, &s->setting, false, &s->calibration, NULL);
-    visit_plan plan = {.purpose = "quick", .knobs = o3_setting_at(&s->setting, num_ctx).knobs};
+    visit_plan plan = {.purpose = "quick", .knobs = o3_setting_at(&s->setting, num_ctx).knobs, .milder = true};
     const o3_trial *trial;
     if (num_ctx <= 0)
         return O3_OK;

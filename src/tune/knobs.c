@@ -187,6 +187,7 @@ o3_knobs knobs_for(const session *s, int64_t num_ctx)
         at.knobs.num_batch = s->batch;
     if (at.knobs.num_batch > pinned && !o3_predict_fits(s->profile, s->model, &at, false, &s->calibration))
         at.knobs.num_batch = pinned;
+    at.knobs.num_batch = heat_batch(s, at.knobs.num_batch);
     return at.knobs;
 }
 

@@ -104,7 +104,7 @@ void presets_choose(session *s, int64_t ceiling_tokens)
 
 visit_plan visit_preset_plan(const session *s, o3_knobs knobs, int64_t num_ctx, const o3_category *category, bool fill)
 {
-    visit_plan plan = {.knobs = knobs, .fresh_count = s->samples + TUNE_SPARE, .fill = fill};
+    visit_plan plan = {.knobs = knobs, .fresh_count = s->samples + TUNE_SPARE, .fill = fill, .milder = true};
     plan.fresh_tokens = category ? o3_preset_ttft_tokens(category, num_ctx) : 512;
     if (plan.fresh_tokens > num_ctx / 2)
         plan.fresh_tokens = num_ctx / 2;
@@ -345,6 +345,8 @@ static o3_status measure_row(session *s, o3_preset *row, const o3_category *cate
                 o3_outcome_text(visit->outcome), visit->reason);
         return O3_OK;
     }
+    row->knobs.num_batch = visit->asked.num_batch; /* less than was chosen, after heat */
+    heat_say(s, row);
     presets_take(s, row, trials, trials_for(s, row, visit, trials));
     return O3_OK;
 }

@@ -44,7 +44,7 @@ session *session_new(const o3_world *given, const o3_request *request, o3_result
     O3_COPY(result->model, request->model);
     *s = (session){.own_world = *given, .world = world, .request = request, .config = given->config, .result = result, .server_pid = -1,
                    .calibration = O3_CALIBRATION_NONE, .started_ns = o3_now_ns(), .budget_s = request->budget_s,
-                   .expected_s = NAN, .batch = O3_UNSET, .prefix = ""};
+                   .expected_s = NAN, .batch = O3_UNSET, .cool_batch = O3_UNSET, .prefix = ""};
     if (!given->config->learning.store_results)
         world->store = NULL;
     if (!world->cancel) /* the safety stop needs one, whether the caller has one or not */
@@ -139,7 +139,7 @@ static o3_status nothing_proven(session *s, o3_err *err)
     const o3_trial *last = s->trial_count ? s->trials[s->trial_count - 1] : NULL;
     if (c->next_kind == O3_STEP_BUDGET || s->partial)
         return O3_OK; /* best so far: the presets stay predicted, and the notes say why */
-    if (last && last->outcome != O3_OUTCOME_OVER_LIMIT && last->outcome != O3_OUTCOME_OK)
+    if (last && last->outcome != O3_OUTCOME_OVER_LIMIT && last->outcome != O3_OUTCOME_TOO_HOT && last->outcome != O3_OUTCOME_OK)
         return o3_fail(err, O3_E_ENGINE, "no context of %s could be proven: the last trial %s (%s)", s->model->name,
                        o3_outcome_text(last->outcome), last->reason);
     return o3_fail(err, O3_E_UNSAFE, "no context of %s stays within the limits here: %s", s->model->name,

@@ -55,6 +55,9 @@ typedef struct session {
     int samples;
     o3_setting setting;         /* of the server; knobs but num_ctx as they are pinned */
     int32_t batch;              /* num_batch that won, for windows where it fits; O3_UNSET: the pinned one */
+    int32_t cool_batch;         /* larger ones made the machine too hot; O3_UNSET: nothing did */
+    bool still_hot;             /* the last pause did not cool it */
+    char heat[O3_TEXT_MAX];     /* the reading that set cool_batch */
     bool unloaded;              /* others' models, by us */
     double budget_s;
     int64_t started_ns;
@@ -97,6 +100,7 @@ typedef struct visit_plan {
     bool fill;               /* the last rung fills the window */
     double most_s;           /* unique prompts end after it, with as many samples as there are; 0 = no end of its own */
     bool race;               /* settings are compared: what spills is slow, not wrong */
+    bool milder;             /* too hot: tried again with a smaller num_batch. Where settings are compared it ends there */
     search_ceiling *search;  /* asked after the load whether to go on; NULL = go on */
 } visit_plan;
 /* From this run's finished trials if it is there, else measured and stored. O3_OK even if the trial failed. */
@@ -105,6 +109,14 @@ bool visit_known(session *s, const visit_plan *plan); /* measured before, succes
 /* Peaks of the runner's own memory, by memory: gives back `ret`; and over all of them, -1 if the host's is unknown. */
 const search_reading *visit_read(const session *s, const o3_trial *trial, search_reading *ret);
 int64_t visit_runner_bytes(const session *s, const o3_trial *trial);
+
+/* heat.c: after a trial that was stopped for heat (O3_OUTCOME_TOO_HOT). Waits until the machine is cool, a part of the
+ * time left at most; what came of it is added to the trial's reason. O3_E_CANCELLED, or what probe_stopped gives. */
+O3_NODISCARD o3_status heat_pause(session *s, o3_trial *trial, o3_err *err);
+/* Is there a milder visit to try in its place? `plan` becomes that; later visits that may be milder begin so. */
+bool heat_milder(session *s, const o3_trial *trial, visit_plan *plan);
+int32_t heat_batch(const session *s, int32_t num_batch); /* no larger than what stays cool */
+void heat_say(session *s, const o3_preset *row); /* a note, if its batch is what heat left */
 
 /* cost.c */
 double cost_fill_s(const session *s, int64_t tokens);  /* expected, by curve, calibration or prior */

@@ -79,10 +79,19 @@ static o3_status recall(session *s, const visit_plan *plan, const o3_trial **ret
     return status;
 }
 
+static visit_plan as_mild(const session *s, const visit_plan *plan)
+{
+    visit_plan mild = *plan;
+    if (plan->milder)
+        mild.knobs.num_batch = heat_batch(s, plan->knobs.num_batch);
+    return mild;
+}
+
 bool visit_known(session *s, const visit_plan *plan)
 {
     const o3_trial *trial;
-    return recall(s, plan, &trial, NULL) == O3_OK && trial && trial->outcome == O3_OUTCOME_OK;
+    visit_plan mild = as_mild(s, plan);
+    return recall(s, &mild, &trial, NULL) == O3_OK && trial && trial->outcome == O3_OUTCOME_OK;
 }
 
 void visit_add_rung(visit_plan *plan, int64_t depth, int decodes)
@@ -251,7 +260,7 @@ static o3_status measure(session *s, const visit_plan *plan, o3_trial *trial, o3
         trial->outcome = O3_OUTCOME_OK;
         trial->reason[0] = '\0';
     }
-    if (!status && trial->outcome != O3_OUTCOME_OK && plan->search)
+    if (!status && trial->outcome != O3_OUTCOME_OK && plan->search && trial->outcome != O3_OUTCOME_TOO_HOT)
         search_ceiling_loaded(plan->search, trial->outcome, trial->reason, trial->in_force.num_ctx, NULL);
     if (status || trial->outcome != O3_OUTCOME_OK)
         return status;
@@ -285,7 +294,7 @@ static o3_status finish(session *s, o3_trial *trial, o3_status status, o3_err *e
     return status ? status : stored;
 }
 
-o3_status visit_run(session *s, const visit_plan *plan, const o3_trial **ret_trial, o3_err *err)
+static o3_status visit_once(session *s, const visit_plan *plan, const o3_trial **ret_trial, o3_err *err)
 {
     o3_status status = recall(s, plan, ret_trial, err);
     if (status)
@@ -294,7 +303,7 @@ o3_status visit_run(session *s, const visit_plan *plan, const o3_trial **ret_tri
         const o3_trial *old = *ret_trial;
         search_reading read;
         /* What was decided after its load is seen from what it went on to do. */
-        if (plan->search)
+        if (plan->search && (old->sample_count || old->outcome != O3_OUTCOME_TOO_HOT))
             search_ceiling_loaded(plan->search, old->sample_count ? O3_OUTCOME_OK : old->outcome, old->reason,
                                   old->in_force.num_ctx, old->sample_count ? NULL : visit_read(s, old, &read));
         return O3_OK;
@@ -319,6 +328,8 @@ o3_status visit_run(session *s, const visit_plan *plan, const o3_trial **ret_tri
     s->visits++;
     status = measure(s, plan, trial, err);
     trial->wall_ns = o3_now_ns() - start;
+    if (!status && trial->outcome == O3_OUTCOME_TOO_HOT)
+        status = heat_pause(s, trial, err);
     status = finish(s, trial, status, err);
     if (!status && s->blind)
         status = o3_fail(err, O3_E_UNSAFE, "the sensors stopped answering; %s was unloaded, nothing more is measured "
@@ -327,5 +338,18 @@ o3_status visit_run(session *s, const visit_plan *plan, const o3_trial **ret_tri
         status = truth_take(s, trial, err);
     if (!status)
         *ret_trial = remember(s, trial);
+    return status;
+}
+
+/* A visit that was too hot is made again, milder; for the search only the last one counts. */
+o3_status visit_run(session *s, const visit_plan *plan, const o3_trial **ret_trial, o3_err *err)
+{
+    visit_plan mild = as_mild(s, plan);
+    o3_status status = visit_once(s, &mild, ret_trial, err);
+    while (!status && (*ret_trial)->outcome == O3_OUTCOME_TOO_HOT && heat_milder(s, *ret_trial, &mild))
+        status = visit_once(s, &mild, ret_trial, err);
+    const o3_trial *last = *ret_trial;
+    if (!status && plan->search && last->outcome == O3_OUTCOME_TOO_HOT && !last->sample_count)
+        search_ceiling_loaded(plan->search, last->outcome, last->reason, last->in_force.num_ctx, NULL);
     return status;
 }

@@ -115,6 +115,44 @@ static void temperature(void **state)
     free(b);
 }
 
+/* Cool is ten degrees below the limit, by three readings since the watch began anew; a GPU's own limits count too. */
+static void cooling(void **state)
+{
+    (void)state;
+    bench *b = bench_new(O3_MONITOR_OPTIONS_DEFAULT);
+    assert_false(limits_hot(&b->limits, b->text, sizeof(b->text))); /* without a sensor nothing is hot */
+    static const struct { double celsius; bool hot; } rows[] = {
+        {91, true}, {74, true}, {74, false}, {76, false}, {76, true}, {74, true}, {74, false},
+    };
+    for (int i = 0; i < O3_COUNT(rows); i++) {
+        b->reading.temperature_c = rows[i].celsius;
+        after(b, 500, MONITOR_READ_TEMPERATURE);
+        assert_int_equal(limits_hot(&b->limits, b->text, sizeof(b->text)), rows[i].hot);
+    }
+    limits_rearm(&b->limits, b->reading.at_ns);
+    assert_true(limits_hot(&b->limits, b->text, sizeof(b->text)));
+    assert_string_equal(b->text, "CPU at 74 °C, to be below 75 °C"); /* one old reading is not enough */
+    for (int i = 0; i < 3; i++)
+        after(b, 500, MONITOR_READ_TEMPERATURE);
+    assert_false(limits_hot(&b->limits, b->text, sizeof(b->text)));
+    b->profile.gpu_count = 1;
+    O3_COPY(b->profile.gpus[0].pci, "0000:03:00.0");
+    gpu_sample *gpu = &b->reading.gpus[0];
+    gpu->values = GPU_READING_UNKNOWN;
+    gpu->values.margin_c = 4;
+    gpu->values.hot_c = 101;
+    for (int i = 0; i < 3; i++) {
+        gpu->slow_at_ns = b->reading.at_ns + 1;
+        after(b, 500, MONITOR_READ_TEMPERATURE);
+        assert_true(limits_hot(&b->limits, b->text, sizeof(b->text)));
+    }
+    assert_string_equal(b->text, "GPU 0000:03:00.0 has a sensor at 101 °C, to be 6 degrees cooler");
+    gpu->values.asleep = true;
+    after(b, 500, MONITOR_READ_TEMPERATURE);
+    assert_false(limits_hot(&b->limits, b->text, sizeof(b->text)));
+    free(b);
+}
+
 static void lost_pools(void **state)
 {
     (void)state;
@@ -359,7 +397,7 @@ int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, sysroot_new, sysroot_free)
     const struct CMUnitTest tests[] = {
-        CASE(pool_limit),       CASE(pressure), CASE(pressure_off), CASE(temperature), CASE(lost_pools),
+        CASE(pool_limit),       CASE(pressure), CASE(pressure_off), CASE(temperature), CASE(cooling), CASE(lost_pools),
         CASE(nearing_and_busy), CASE(readings), CASE(some_cpus),    CASE(processes),   CASE(damaged_files),
         CASE(sensor_choice),
     };
