@@ -83,6 +83,7 @@ typedef struct o3_sample {
     double foreign_cpu_frac; /* share of all usable cores used by others during the sample; NaN if unknown */
     double psi_memory_frac;  /* share of the time in which something waited for memory; NaN if unknown */
     bool disturbed, warmup, outlier; /* marked, listed, never silently dropped */
+    bool throttled; /* heat or its own alarm held a GPU's clock back meanwhile: disturbed as well */
 } o3_sample;
 
 typedef struct o3_peak {

@@ -126,7 +126,7 @@ static void print_sample(const o3_sample *s)
     number(prefill, sizeof(prefill), s->prefill_per_s, 1);
     number(decode, sizeof(decode), s->decode_per_s, 1);
     number(ttft, sizeof(ttft), s->ttft_ns < 0 ? NAN : (double)s->ttft_ns / 1e6, 0);
-    O3_FORMAT(marks, "%s%s%s", s->warmup ? " warm-up" : "", s->disturbed ? " disturbed" : "",
+    O3_FORMAT(marks, "%s%s%s", s->warmup ? " warm-up" : "", s->throttled ? " throttled" : s->disturbed ? " disturbed" : "",
               s->outlier ? " outlier" : "");
     printf("    %-8s %-8s prompt %6lld  prefill %8s/s  decode %7s/s  TTFT %7s ms%s\n", o3_sample_kind_name(s->kind),
            o3_outcome_name(s->outcome), (long long)s->prompt_tokens, prefill, decode, ttft, marks);

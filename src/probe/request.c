@@ -39,7 +39,8 @@ static void measure(probe *p, const o3_reply *reply, o3_sample *s)
         s->outcome = O3_OUTCOME_OOM_RUN;
     s->foreign_cpu_frac = window.foreign_cpu_frac;
     s->psi_memory_frac = window.psi_memory_frac;
-    s->disturbed = window.foreign_cpu_frac > PROBE_DISTURBED_FRAC;
+    s->throttled = window.gpu_throttled;
+    s->disturbed = s->throttled || window.foreign_cpu_frac > PROBE_DISTURBED_FRAC;
     if (s->outcome != O3_OUTCOME_OK || s->prompt_tokens <= 0)
         return;
     int64_t before = s->kind == O3_SAMPLE_PREFILL ? 0 : p->text_tokens;

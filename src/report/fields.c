@@ -172,7 +172,7 @@ static const field fields_sample[] = {
     INT64(o3_sample, load_ns), INT64(o3_sample, ttft_ns), INT64(o3_sample, wall_ns),
     REAL(o3_sample, prefill_per_s), REAL(o3_sample, decode_per_s), INT64(o3_sample, depth_tokens),
     REAL(o3_sample, foreign_cpu_frac), REAL(o3_sample, psi_memory_frac),
-    BOOL(o3_sample, disturbed), BOOL(o3_sample, warmup), BOOL(o3_sample, outlier),
+    BOOL(o3_sample, disturbed), BOOL(o3_sample, throttled), BOOL(o3_sample, warmup), BOOL(o3_sample, outlier),
     END,
 };
 

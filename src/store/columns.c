@@ -53,6 +53,7 @@ static const store_column sample_columns[] = {
     FIELD(o3_sample, "disturbed", disturbed, STORE_BOOL, bool),
     FIELD(o3_sample, "warmup", warmup, STORE_BOOL, bool),
     FIELD(o3_sample, "outlier", outlier, STORE_BOOL, bool),
+    FIELD(o3_sample, "throttled", throttled, STORE_BOOL, bool),
 };
 
 static const store_column peak_columns[] = {

@@ -89,5 +89,7 @@
     ") STRICT;"                                                                                   \
     "CREATE INDEX forecast_by_model ON forecast (model, quantity);"
 
-const char *const store_migrations[] = {STEP_1, STEP_2};
+#define STEP_3 "ALTER TABLE sample ADD COLUMN throttled INTEGER NOT NULL DEFAULT 0 CHECK (throttled IN (0, 1));"
+
+const char *const store_migrations[] = {STEP_1, STEP_2, STEP_3};
 const int store_migration_count = O3_COUNT(store_migrations);

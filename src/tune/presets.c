@@ -171,9 +171,13 @@ static o3_measure measure(session *s, const o3_preset *row, const o3_trial *cons
     bool disturbed = n == 0 && (n = collect(trials, count, p, true, x, samples)) > 0;
     if (n == 0)
         return O3_MEASURE_NONE;
+    int throttled = 0;
+    for (int i = 0; i < n; i++)
+        throttled += samples[i]->throttled;
     if (disturbed)
-        o3_note(&s->result->notes, "%s: the machine was busy with something else during every sample of %s at %lld tokens; "
-                "compare nothing with it", row->name, p->name, (long long)p->depth);
+        o3_note(&s->result->notes, "%s: %s during every sample of %s at %lld tokens; compare nothing with it", row->name,
+                throttled ? "a GPU was throttled (heat) or the machine busy with something else"
+                          : "the machine was busy with something else", p->name, (long long)p->depth);
     o3_measure m = stats_measure(x, n, p->depth, s->config->quality_assurance.remove_outliers);
     m.disturbed = disturbed;
     if (m.removed)

@@ -115,7 +115,7 @@ static inline o3_sample sample_of(int i)
         .prompt_eval_ns = odd ? -1 : 5000 + i, .eval_ns = odd ? -1 : 6000 + i, .load_ns = odd ? -1 : 7000 + i,
         .ttft_ns = odd ? -1 : 8000 + i, .wall_ns = odd ? -1 : 9000 + i, .prefill_per_s = odd ? NAN : 1e3 / 3 + i,
         .decode_per_s = odd ? NAN : 1.0 / 3 + i, .depth_tokens = odd ? -1 : 10000 + i,
-        .foreign_cpu_frac = odd ? NAN : 0.1 * i, .psi_memory_frac = odd ? NAN : 0, .disturbed = i % 5 == 0,
+        .foreign_cpu_frac = odd ? NAN : 0.1 * i, .psi_memory_frac = odd ? NAN : 0, .disturbed = i % 5 == 0, .throttled = i % 10 == 0,
         .warmup = i == 0, .outlier = i % 7 == 0,
     };
 }

@@ -156,7 +156,7 @@ static void newer(void **state)
     o3_store *old = open_store(f->path, NULL);
     sqlite3_db_config(old->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     ok(store_exec(old, "PRAGMA user_version=9999; INSERT INTO sample SELECT trial_id, 50, kind, outcome, text_seed,"
-                       " 1, 1, 1, 1, 1, 1, 1, 1, 1, NULL, NULL, 1, NULL, NULL, 0, 0, 0 FROM sample WHERE number = 0",
+                       " 1, 1, 1, 1, 1, 1, 1, 1, 1, NULL, NULL, 1, NULL, NULL, 0, 0, 0, 0 FROM sample WHERE number = 0",
                   "test", &err), &err);
     o3_store_close(old);
     o3_store *fresh = open_store(f->path, &notes);
