@@ -19,7 +19,7 @@ typedef struct o3_sight {
     int64_t tick;               /* 0, 1 ...: a gap = looks that were made and not taken in time */
     int64_t pool_bytes[O3_POOLS_MAX]; /* unreclaimable use, by profile.pools; -1 unknown */
     double busy_frac;           /* of the CPUs that the engine may run on, over 0.3 s or more */
-    double psi_cpu_some_frac;   /* share of the time in which something waited for a CPU */
+    double psi_cpu_some_frac;   /* share of the time in which something waited for a CPU, over half a second */
     double psi_memory_some_frac, psi_memory_full_frac; /* waited for memory: something, everything */
     double temperature_c;       /* CPU, as of the last half second */
     double power_w;             /* of the CPU packages (RAPL, which mostly only root may read), over half a second */

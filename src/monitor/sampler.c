@@ -42,7 +42,6 @@ typedef struct sampler {
     int64_t slowest_every_ns[O3_GPUS_MAX]; /* how seldom a GPU had to be asked */
     int gpu_throttle;                 /* seen since the mark */
     monitor_reading first, kept[SAMPLER_KEPT]; /* kept: of the last ticks, by their number */
-    double cost_s;
     bool stopping;
 } sampler;
 
@@ -119,13 +118,6 @@ static void look_for(sampler *m, int what)
     pthread_mutex_unlock(&m->io);
 }
 
-static double thread_cost_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 /* Waits until the deadline or until monitor_stop; the lock is held. A condition variable with an absolute deadline on
  * the monotonic clock instead of clock_nanosleep: stopping does not have to wait for the next tick. */
 static void wait_until(sampler *m, int64_t deadline_ns)
@@ -161,7 +153,6 @@ static void *run(void *arg)
 
         pthread_mutex_lock(&m->lock);
         m->kept[m->ticks++ % SAMPLER_KEPT] = reading;
-        m->cost_s = thread_cost_s() + sources_cost_s(m->sources);
         pthread_mutex_unlock(&m->lock);
         pthread_cond_broadcast(&m->ticked); /* who wakes finds the lock free */
         pthread_mutex_lock(&m->lock);
@@ -365,10 +356,11 @@ static double sampler_age_s(o3_monitor *monitor)
 static double sampler_cost_s(o3_monitor *monitor)
 {
     sampler *m = (sampler *)monitor;
-    pthread_mutex_lock(&m->lock);
-    double cost = m->cost_s;
-    pthread_mutex_unlock(&m->lock);
-    return cost;
+    struct timespec t = {0};
+    clockid_t clock;
+    if (pthread_getcpuclockid(m->thread, &clock) || clock_gettime(clock, &t))
+        return NAN;
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9 + sources_cost_s(m->sources);
 }
 
 static void sampler_notes(o3_monitor *monitor, o3_notes *notes)

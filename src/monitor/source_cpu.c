@@ -111,13 +111,10 @@ static int64_t read_energy(cpu_source *cpu)
     return whole ? cpu->energy_uj : -1;
 }
 
-void cpu_source_read(cpu_source *cpu, bool slow, cpu_reading *reading)
+void cpu_source_read(cpu_source *cpu, cpu_reading *ret_reading)
 {
     char text[256];
-    reading->psi_some_us = source_fd_read(cpu->psi.fd, text, sizeof(text)) ? source_psi_us(text, "some") : -1;
-    if (!slow)
-        return;
-    reading->throttle_count = read_counters(cpu);
-    reading->energy_uj = read_energy(cpu);
-    reading->energy_at_ns = o3_now_ns();
+    bool told = source_fd_read(cpu->psi.fd, text, sizeof(text));
+    *ret_reading = (cpu_reading){.at_ns = o3_now_ns(), .psi_some_us = told ? source_psi_us(text, "some") : -1,
+                                 .throttle_count = read_counters(cpu), .energy_uj = read_energy(cpu)};
 }

@@ -11,6 +11,7 @@
 
 #define TEXT_BYTES 65536 /* /proc/stat of some 800 CPUs; everything else is far smaller */
 #define CPUS_MAX 8192
+#define TIMES_EVERY_NS (150 * O3_NS_PER_MS) /* CPU times come in ticks of 10 ms and are taken over 0.3 s and more */
 
 typedef struct pool_source {
     source_file stat, kernel, usage; /* the last two of cgroups only */
@@ -40,6 +41,7 @@ struct monitor_sources {
     source_file sensors[SOURCE_SENSORS_MAX];
     process_source processes[PROCESSES];
     int64_t engine_ticks, fresh_from_ticks;
+    int64_t times_at_ns; /* of the last CPU times; 0: to be read with the next look */
     monitor_reading last;
     char text[TEXT_BYTES];
 };
@@ -245,6 +247,10 @@ static void processes_read(monitor_sources *s, monitor_reading *r)
     r->engine_ticks = s->engine_ticks;
     r->engine_known = watched > 0 && seen == watched;
     r->server_gone = s->processes[SERVER].gone;
+}
+
+static void runner_read(monitor_sources *s, monitor_reading *r)
+{
     r->runner_bytes = r->runner_anon_bytes = r->runner_file_bytes = -1;
     if (source_fd_read(s->processes[RUNNER].status_fd, s->text, 8192)) {
         int64_t anon = kib(s->text, "RssAnon"), shmem = kib(s->text, "RssShmem");
@@ -268,14 +274,19 @@ void sources_read(monitor_sources *s, int what, monitor_reading *ret_reading)
     monitor_reading *r = &s->last;
     r->at_ns = o3_now_ns();
     pools_read(s, what, r);
-    stat_read(s, r);
-    processes_read(s, r);
     psi_read(s, r);
-    cpu_source_read(&s->cpu, what & MONITOR_READ_TEMPERATURE, &r->cpu);
+    runner_read(s, r);
+    if (what & MONITOR_READ_COUNTERS || r->at_ns - s->times_at_ns >= TIMES_EVERY_NS) {
+        s->times_at_ns = r->at_ns;
+        stat_read(s, r);
+        processes_read(s, r);
+    }
     if (what & MONITOR_READ_COUNTERS)
         counters_read(s, r);
-    if (what & MONITOR_READ_TEMPERATURE)
+    if (what & MONITOR_READ_TEMPERATURE) {
+        cpu_source_read(&s->cpu, &r->cpu);
         temperature_read(s, r);
+    }
     *ret_reading = *r;
 }
 
@@ -316,6 +327,7 @@ void sources_watch(monitor_sources *s, int server_pid, int runner_pid)
 {
     process_watch(s, SERVER, server_pid);
     process_watch(s, RUNNER, runner_pid);
+    s->times_at_ns = 0;
 }
 
 void sources_mark(monitor_sources *s)

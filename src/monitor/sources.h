@@ -12,6 +12,7 @@ typedef struct monitor_sources monitor_sources;
 
 typedef struct monitor_reading {
     int64_t at_ns;
+    /* These up to server_gone as of the last look that was due for them, or asked for counters. */
     int64_t busy_ticks, all_ticks; /* since boot, of the CPUs the engine may run on; -1 unknown */
     int64_t engine_ticks;          /* server, runner and ourselves, counted up since the start */
     bool engine_known;             /* at least one process of the engine is watched, and each watched one was read */
@@ -23,13 +24,13 @@ typedef struct monitor_reading {
     int64_t pool_bytes[O3_POOLS_MAX]; /* -1 unreadable */
     gpu_sample gpus[O3_GPUS_MAX];     /* by profile.gpus; they say when they were read: maybe at an earlier tick */
     bool pool_gone[O3_POOLS_MAX];     /* unreadable because its directory is not there any more */
-    double temperature_c;             /* these four as of the last reading that asked for them */
+    double temperature_c;             /* these four, and cpu, as of the last reading that asked for them */
     int64_t swap_in_pages, refault_file_pages, oom_kills; /* -1 unknown */
 } monitor_reading;
 
 enum {
-    MONITOR_READ_COUNTERS = 1,    /* also vmstat, refaults, kills */
-    MONITOR_READ_TEMPERATURE = 2, /* also the sensors, which may go through firmware */
+    MONITOR_READ_COUNTERS = 1,    /* also CPU times, vmstat, refaults, kills: for the ends of a window */
+    MONITOR_READ_TEMPERATURE = 2, /* also `cpu` and the sensors, which may go through firmware */
 };
 
 monitor_sources *sources_open(const char *root, const o3_profile *profile);

@@ -17,8 +17,8 @@ struct o3_watch {
     const o3_profile *profile;
     int64_t next;                  /* tick */
     int64_t throttle_first;        /* -1 unknown */
-    int64_t energy_uj, energy_at_ns; /* of the last energy that was taken; energy_at_ns 0: none */
-    double power_w;
+    cpu_reading cpu;               /* the last one that rates were made of; at_ns 0: none */
+    double power_w, psi_cpu_some_frac;
     monitor_reading before;
     int history_count;             /* ever added */
     busy_point history[HISTORY];
@@ -67,17 +67,16 @@ static double busy(o3_watch *w, const monitor_reading *r)
     return frac;
 }
 
-/* Energy is read more seldom than the rest: the power is that between its last two readings. */
-static double power(o3_watch *w, const cpu_reading *cpu)
+/* These are read more seldom than the rest: rates are those between their last two readings. */
+static void take_cpu(o3_watch *w, const cpu_reading *now)
 {
-    if (cpu->energy_at_ns == w->energy_at_ns)
-        return w->power_w;
-    bool known = w->energy_at_ns && cpu->energy_uj >= 0 && w->energy_uj >= 0;
-    w->power_w = known ? (double)(cpu->energy_uj - w->energy_uj) * 1e3 / (double)(cpu->energy_at_ns - w->energy_at_ns)
-                       : (double)NAN;
-    w->energy_uj = cpu->energy_uj;
-    w->energy_at_ns = cpu->energy_at_ns;
-    return w->power_w;
+    int64_t elapsed_ns = now->at_ns - w->cpu.at_ns;
+    if (!elapsed_ns)
+        return;
+    bool energy = w->cpu.at_ns && now->energy_uj >= 0 && w->cpu.energy_uj >= 0;
+    w->power_w = energy ? (double)(now->energy_uj - w->cpu.energy_uj) * 1e3 / (double)elapsed_ns : (double)NAN;
+    w->psi_cpu_some_frac = w->cpu.at_ns ? share(now->psi_some_us, w->cpu.psi_some_us, elapsed_ns) : (double)NAN;
+    w->cpu = *now;
 }
 
 o3_status o3_watch_open(o3_watch **ret_watch, const o3_profile *profile, const char *root, int interval_ms, o3_err *err)
@@ -87,7 +86,7 @@ o3_status o3_watch_open(o3_watch **ret_watch, const o3_profile *profile, const c
     options.root = root;
     options.interval_ms = interval_ms;
     watch->profile = profile;
-    watch->power_w = NAN;
+    watch->power_w = watch->psi_cpu_some_frac = NAN;
     o3_status status = monitor_start(&watch->monitor, profile, &options, NULL, err);
     if (status) {
         free(watch);
@@ -95,7 +94,7 @@ o3_status o3_watch_open(o3_watch **ret_watch, const o3_profile *profile, const c
     }
     sampler_first(watch->monitor, &watch->before);
     busy(watch, &watch->before);
-    power(watch, &watch->before.cpu);
+    take_cpu(watch, &watch->before.cpu);
     watch->throttle_first = watch->before.cpu.throttle_count;
     *ret_watch = watch;
     return O3_OK;
@@ -121,11 +120,12 @@ static void describe(o3_watch *w, const monitor_reading *r, o3_sight *s)
     for (int i = 0; i < O3_POOLS_MAX; i++)
         s->pool_bytes[i] = i < w->profile->pool_count ? r->pool_bytes[i] : -1;
     s->busy_frac = busy(w, r);
-    s->psi_cpu_some_frac = share(r->cpu.psi_some_us, b->cpu.psi_some_us, elapsed_ns);
+    take_cpu(w, &r->cpu);
+    s->psi_cpu_some_frac = w->psi_cpu_some_frac;
     s->psi_memory_some_frac = share(r->psi_some_us, b->psi_some_us, elapsed_ns);
     s->psi_memory_full_frac = share(r->psi_full_us, b->psi_full_us, elapsed_ns);
     s->temperature_c = r->temperature_c;
-    s->power_w = power(w, &r->cpu);
+    s->power_w = w->power_w;
     bool counted = r->cpu.throttle_count >= 0 && w->throttle_first >= 0;
     s->throttle_events = counted ? r->cpu.throttle_count - w->throttle_first : -1;
     s->rss_anon_bytes = r->runner_anon_bytes;

@@ -279,38 +279,38 @@ static void processes(void **state)
     process_stat(root, 50, 'S', 100, 50, 1);
     process_stat(root, 60, 'R', 30, 3, INT64_C(1) << 50); /* began after the mark: all it has used is ours */
     sysroot_text(root, "/proc/60/status", "Name:\tx\nRssAnon:\t  1000 kB\nRssFile:\t 5000 kB\nRssShmem:\t  24 kB\n");
-    sources_read(sources, 0, &r);
+    sources_read(sources, MONITOR_READ_COUNTERS, &r);
     assert_int_equal(r.engine_ticks, 0);
     sources_watch(sources, 50, 60);
-    sources_read(sources, 0, &r);
+    sources_read(sources, MONITOR_READ_COUNTERS, &r);
     assert_int_equal(r.engine_ticks, 33); /* the server was running before: from now on */
     assert_true(r.engine_known && !r.server_gone);
     assert_int_equal(r.runner_bytes, 1024 * 1024);
     process_stat(root, 50, 'S', 101, 52, 1);
     process_stat(root, 60, 'R', 40, 3, INT64_C(1) << 50);
     sysroot_text(root, "/proc/self/stat", "9 (o3) R 1 1 1 0 -1 0 0 0 0 0 11 5 0 0 20 0 1 0 1 9 9\n");
-    sources_read(sources, 0, &r);
+    sources_read(sources, MONITOR_READ_COUNTERS, &r);
     assert_int_equal(r.engine_ticks, 33 + 3 + 10 + 1);
 
     process_stat(root, 60, 'Z', 45, 3, INT64_C(1) << 50); /* ended: what it had used stays ours */
     sysroot_text(root, "/proc/50/stat", "");
     sysroot_text(root, "/proc/60/status", "Name:\tx\nState:\tZ\n");
-    sources_read(sources, 0, &r);
+    sources_read(sources, MONITOR_READ_COUNTERS, &r);
     assert_int_equal(r.engine_ticks, 47);
     assert_true(r.engine_known && r.server_gone);
     assert_int_equal(r.runner_bytes, -1);
     sources_watch(sources, 50, -1); /* made anew under the same number */
     process_stat(root, 50, 'S', 5, 0, 1);
-    sources_read(sources, 0, &r);
+    sources_read(sources, MONITOR_READ_COUNTERS, &r);
     assert_true(r.engine_known && !r.server_gone);
     assert_int_equal(r.engine_ticks, 47);
     sources_watch(sources, 50, 50); /* one process that is both counts once */
     process_stat(root, 50, 'S', 9, 0, 1);
-    sources_read(sources, 0, &r);
+    sources_read(sources, MONITOR_READ_COUNTERS, &r);
     assert_int_equal(r.engine_ticks, 51);
     assert_true(r.engine_known);
     sources_watch(sources, 50, 4711); /* a runner that cannot be seen: its share would be taken for foreign */
-    sources_read(sources, 0, &r);
+    sources_read(sources, MONITOR_READ_COUNTERS, &r);
     assert_false(r.engine_known);
     sources_close(sources);
     free(profile);
