@@ -87,6 +87,53 @@ static int64_t ceiling(const o3_profile *profile, const o3_model *model, const o
     return profile->pool_count ? o3_predict_ceiling(profile, model, setting, at_rest, calibration, ret_limiting) : -1;
 }
 
+/* An APU's memory is divided by settings of the machine. What another division would bring is a prediction for the same
+ * machine with other sizes: GTT up to what may be used of the RAM, or, where the engine has the carve-out alone, twice of
+ * that, at the RAM's cost. */
+static bool divided_anew(o3_profile *p, const o3_gpu *gpu, char *dst, size_t dst_size)
+{
+    o3_pool *ram = &p->pools[0], *pool = &p->pools[gpu->pool];
+    char now[32], then[32];
+    int64_t pages = ram->safe_bytes / 4096;
+    if (!gpu->integrated || gpu->own_bytes < 0 || gpu->pool <= 0 || ram->safe_bytes < 0 || ram->total_bytes < 0)
+        return false;
+    o3_fmt_bytes(now, sizeof(now), (double)(gpu->unified ? gpu->shared_bytes : gpu->own_bytes));
+    if (gpu->unified && gpu->shared_bytes >= 0 && gpu->shared_bytes < pages * 4096) {
+        pool->total_bytes = gpu->own_bytes + pages * 4096;
+        o3_fmt_bytes(then, sizeof(then), (double)pages * 4096);
+        o3_format(dst, dst_size, "its driver may map %s of the RAM (GTT); with %s (kernel parameter ttm.pages_limit=%lld)",
+                  now, then, (long long)pages);
+    } else if (!gpu->unified && gpu->own_bytes < ram->total_bytes) {
+        int64_t left = ram->total_bytes - gpu->own_bytes;
+        ram->safe_bytes -= (int64_t)(ram->limit_frac * (double)gpu->own_bytes);
+        ram->total_bytes = left;
+        pool->total_bytes = 2 * gpu->own_bytes;
+        o3_fmt_bytes(then, sizeof(then), (double)pool->total_bytes);
+        o3_format(dst, dst_size, "the BIOS keeps %s of the RAM for it; with %s", now, then);
+    } else {
+        return false;
+    }
+    pool->safe_bytes = (int64_t)(pool->limit_frac * (double)pool->total_bytes);
+    return true;
+}
+
+static void advise_apu(o3_outlook *o, const o3_setting *setting, const o3_calibration *calibration)
+{
+    char what[O3_TEXT_MAX];
+    int limiting;
+    o3_auto(free) o3_profile *other = o3_alloc(1, sizeof(*other));
+    for (int i = 0; i < o->profile->gpu_count; i++) {
+        const o3_gpu *gpu = &o->profile->gpus[i];
+        *other = *o->profile;
+        if (!divided_anew(other, gpu, what, sizeof(what)))
+            continue;
+        int64_t tokens = ceiling(other, o->model, setting, false, calibration, &limiting);
+        if (tokens > o->ceiling_tokens)
+            o3_note(&o->notes, "GPU %s: %s the largest safe num_ctx is predicted to be %lld in place of %lld", gpu->name,
+                    what, (long long)tokens, (long long)o->ceiling_tokens);
+    }
+}
+
 void o3_outlook_make(o3_outlook *ret_outlook, const o3_config *config, const o3_profile *profile, const o3_model *model,
                      const char *engine_version, const o3_setting *setting, const o3_calibration *calibration)
 {
@@ -113,6 +160,7 @@ void o3_outlook_make(o3_outlook *ret_outlook, const o3_config *config, const o3_
     o->ceiling_tokens = ceiling(profile, model, &at, false, calibration, &o->limiting);
     o->ceiling_at_rest_tokens = any_loaded(profile) ? ceiling(profile, model, &at, true, calibration, &other)
                                                     : o->ceiling_tokens;
+    advise_apu(o, &at, calibration);
     o->fits = fits(o, at.knobs.num_ctx);
     o->on_device_decode_per_s = on_device_rate(o, &at, calibration);
     o->optimize_s = o3_optimize_seconds(config, profile, model, &at, calibration);

@@ -191,8 +191,9 @@ def react_once(engine, group, box):
     finally:
         if pig:
             pig.close()
-        job.kill(signal.SIGINT)
-        job.wait(60)
+        if job.process.poll() is None:      # it may have ended: with the hog there nothing fits
+            job.kill(signal.SIGINT)
+        job.process.wait(60)
         wire.close()
 
 
