@@ -183,6 +183,7 @@ o3_status own_open(own *o, int row, o3_err *err)
     status = o3_profile_read(sub->profile, world.root, world.config, sub->server_pid, true, err);
     sub->profile->bandwidth = s->profile->bandwidth;
     sub->setting = o->settings[row];
+    sub->cool_batch = s->cool_batch;
     sub->probe.prompt_cache = s->probe.prompt_cache && !strstr(sub->profile->engine_env, "LLAMA_ARG_CACHE_RAM=0\n");
     expect(o, sub, row);
     return status ? status : start_monitor(sub, err);

@@ -26,6 +26,7 @@ visit_plan own_turn_plan(const own *o, int64_t depth, const char *prefix, int tu
 {
     visit_plan plan = {.knobs = o->s->setting.knobs, .race = true};
     plan.knobs.num_ctx = (int32_t)o->num_ctx;
+    plan.knobs.num_batch = heat_batch(o->s, plan.knobs.num_batch);
     O3_FORMAT(plan.purpose, "%sturn-%d", prefix, turn + 1);
     visit_add_rung(&plan, depth, o->s->samples);
     return plan;
