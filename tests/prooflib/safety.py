@@ -205,8 +205,10 @@ def reaction(case):
     wanted, seen = times(20), []
     try:
         group = Group(engine)
-        before = group.kills()
+        before, idle = group.kills(), group.unreclaimable()
         for _ in range(2 * wanted):
+            if not wait_for(lambda: group.unreclaimable() < idle + 24 * MIB, 60):   # a load that was broken off ends late
+                raise AssertionError(f"{(group.unreclaimable() - idle) / MIB:.0f} MiB were left behind by the last run")
             one = react_once(engine, group, Sandbox())
             print(f"    {'answered before the crossing' if one is None else ' '.join(f'{ms:.0f}' for ms in one)}", flush=True)
             seen += [one] if one else []
