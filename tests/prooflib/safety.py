@@ -323,10 +323,12 @@ def decode(case, engine, prompt, seed):
 
 def block(case, engine, prompt, on):
     """Median of five quiet rates, with o3 monitor running beside or without."""
-    monitor, rates = Monitor(engine) if on else None, []
+    monitor, rates, end = Monitor(engine) if on else None, [], time.monotonic() + 120
     try:
         time.sleep(1)
         for seed in range(1, 30):
+            if time.monotonic() > end and not os.environ.get("O3_PROOF_BUSY"):
+                break
             rate = decode(case, engine, prompt, seed)
             rates += [rate] if rate else []
             if len(rates) == 5:
