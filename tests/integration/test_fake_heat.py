@@ -67,12 +67,15 @@ class TestHeat(Case):
     def start_in(self, heats, *args):
         oven = Oven(self.box, lambda: self.server.record, heats)
         self.addCleanup(oven.close)
+        self.oven = oven
         there = subprocess.run([*oven.prefix, "true"], capture_output=True, text=True)
         if there.returncode:
             self.skipTest(f"no mount of its own here: {there.stderr.strip()}")
+        return self.start_again(*args)
+
+    def start_again(self, *args):
         return self.start("optimize", MODEL, "--host", self.server.url, "--json", "--keep-knobs", "--samples", "3",
-                          "--preset", "max_context", *args,
-                          prefix=oven.prefix)
+                          "--preset", "max_context", *args, prefix=self.oven.prefix)
 
     def batches(self, outcome):
         return sorted({row["asked_num_batch"] for row in self.trials() if row["outcome"] == outcome}, reverse=True)
@@ -112,15 +115,20 @@ class TestHeat(Case):
         self.assertLess(float(re.search(r"not cool after ([\d.]+) s", said)[1]), 0.25 * 40 + 1)
 
     def test_interrupted_in_the_pause(self):
-        """Ctrl-C ends a pause that would last a minute; what was too hot is kept."""
+        """Ctrl-C ends a pause that would last a minute; the next run goes on from it with the smaller batch."""
         ever = []
-        started = self.start_in(lambda options: ever or (options and ever.append(1)), "--budget", "5m")
+        started = self.start_in(lambda options: 2 not in ever and (ever or (options and ever.append(1))), "--budget", "5m")
         end = time.monotonic() + 60
         while "Paused " not in started.err():
             self.assertLess(time.monotonic(), end, started.err())
             time.sleep(0.05)
         started.kill(signal.SIGINT)
         self.check_exit(started.wait(30), INTERRUPTED)
+        self.assertEqual(self.batches("too-hot"), [512])
+        ever.append(2)      # it has cooled since
+        run = self.start_again("--budget", "5m").wait(300)
+        self.check_exit(run, DONE)
+        self.assertEqual(run.get("presets.max_context.knobs.num_batch"), 256)
         self.assertEqual(self.batches("too-hot"), [512])
 
 
