@@ -100,8 +100,9 @@ static void check_effect(probe *p, o3_trial *trial, const o3_engine_loaded *load
         probe_judge(trial, O3_OUTCOME_CLAMPED, "/api/ps says %lld tokens of context, the runner's command line %d",
                     (long long)ctx, got->num_ctx);
     else if (loaded->size_vram_bytes > 0 && loaded->size_vram_bytes < loaded->size_bytes)
-        probe_judge(trial, O3_OUTCOME_SPILLED, "%.0f %% of the model lies outside the device",
-                    100.0 * (double)(loaded->size_bytes - loaded->size_vram_bytes) / (double)loaded->size_bytes);
+        probe_judge(trial, O3_OUTCOME_SPILLED, "%.0f %% of the model lies outside the device%s",
+                    100.0 * (double)(loaded->size_bytes - loaded->size_vram_bytes) / (double)loaded->size_bytes,
+                    got->num_gpu == 0 ? ": no layer is on it, only work space" : "");
     else
         check_knobs(trial, asked, got);
 }

@@ -223,6 +223,24 @@ o3_status stage_ceiling(session *s, o3_err *err)
     return O3_OK;
 }
 
+/* Where nothing is proven the presets stay predicted, but only with windows that loaded as asked, below all that failed. */
+void ceiling_keep_predicted(session *s)
+{
+    int64_t most = s->result->ceiling.allocated_tokens;
+    bool failed = false;
+    for (int i = 0; i < s->trial_count; i++) {
+        const o3_trial *trial = s->trials[i];
+        if (trial->outcome == O3_OUTCOME_OK || trial->outcome == O3_OUTCOME_CANCELLED ||
+            !strncmp(trial->purpose, TUNE_RACE, strlen(TUNE_RACE)))
+            continue;
+        failed = true;
+        if (trial->asked.num_ctx <= most)
+            most = trial->asked.num_ctx - O3_CTX_GRID;
+    }
+    if (failed)
+        presets_choose(s, most);
+}
+
 /* --quick: one load, rungs that double while the minute lasts; nothing is proven by a part of the window. */
 o3_status stage_quick(session *s, o3_err *err)
 {

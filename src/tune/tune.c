@@ -170,6 +170,8 @@ static o3_status measure_run(session *s, o3_err *err)
     advise(s);
     cost_finish(s);
     bool proven = s->result->ceiling.proven_tokens > 0;
+    if (!proven)
+        ceiling_keep_predicted(s);
     if (!status && !proven && !s->request->quick)
         status = nothing_proven(s, err);
     if (!status)

@@ -145,6 +145,7 @@ void stage_predict(session *s);
 O3_NODISCARD o3_status stage_knobs(session *s, o3_err *err);
 O3_NODISCARD o3_status stage_ceiling(session *s, o3_err *err);
 O3_NODISCARD o3_status stage_quick(session *s, o3_err *err);
+void ceiling_keep_predicted(session *s); /* takes out of the predicted presets what failed */
 O3_NODISCARD o3_status stage_presets(session *s, o3_err *err);
 O3_NODISCARD o3_status stage_baseline(session *s, o3_err *err);
 O3_NODISCARD o3_status stage_compare(session *s, o3_err *err);

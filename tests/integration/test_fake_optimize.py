@@ -250,6 +250,13 @@ class TestCeilings(Measured):
         self.ceiling(5888, ("spill", "outside"), gpu=True, faults=[
             {"on": "ps", "num_ctx_above": 6000, "do": "ps", "scale": {"size_vram": 0.6}}])
 
+    def test_what_spilled_is_no_predicted_preset(self):
+        faults = [{"on": "ps", "num_ctx_above": 6000, "do": "ps", "scale": {"size_vram": 0.6}}]
+        run = self.optimize(self.fake(gpu=True, faults=faults), "--quick")
+        self.check_exit(run, DONE)
+        self.assertEqual(run.get("presets"), {})
+        self.assertTrue([note for note in run.get("notes") if "8192" in note and "outside" in note], run)
+
     def test_clamp_below_the_trained_context(self):
         record, document = self.ceiling(3072, ("clamp", "smaller"), faults=[
             {"on": "ps", "num_ctx_above": 3072, "do": "ps", "set": {"context_length": 3072}}])
