@@ -67,6 +67,11 @@ o3_status cmd_history(const cli_call *call, o3_err *err)
     o3_status status = cli_open_store(session, err);
     if (!status)
         status = o3_store_runs(session->store, call->count ? call->words[0] : NULL, rows, RUNS_MAX, &count, err);
+    if (!status && !count && call->count) { /* Ollama's short form */
+        char latest[O3_NAME_MAX + 8];
+        O3_FORMAT(latest, "%s:latest", call->words[0]);
+        status = o3_store_runs(session->store, latest, rows, RUNS_MAX, &count, err);
+    }
     if (status)
         return status;
     if (call->options.json) {
