@@ -61,6 +61,7 @@ typedef enum o3_cancel_reason {
     O3_CANCEL_NONE = 0,
     O3_CANCEL_USER,      /* Ctrl-C, TERM */
     O3_CANCEL_SAFETY,    /* the monitor saw a limit */
+    O3_CANCEL_BUDGET,    /* the run's time is over in the middle of a request */
 } o3_cancel_reason;
 o3_cancel *o3_cancel_new(void);
 void o3_cancel_free(o3_cancel *cancel);

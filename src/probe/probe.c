@@ -24,12 +24,13 @@ o3_status probe_unload(probe *p, o3_err *err)
     return o3_engine_unload(p->engine, p->model->name, unload_timeout_ns, err);
 }
 
-/* A safety stop: the connection is closed already, so the runner is freeing; ask for the unload at once, then let the
- * sensors watch again. */
+/* A stop: the connection is closed already, so the runner is freeing; ask for the unload at once, then let the sensors
+ * watch again. */
 o3_status probe_stopped(probe *p, o3_trial *trial, o3_err *err)
 {
     char reading[O3_TEXT_MAX] = "";
-    if (o3_cancel_get(p->cancel) == O3_CANCEL_USER) {
+    o3_cancel_reason why = o3_cancel_get(p->cancel);
+    if (why == O3_CANCEL_USER) {
         probe_judge(trial, O3_OUTCOME_CANCELLED, "interrupted");
         if (probe_unload(p, NULL))
             return o3_fail(err, O3_E_CANCELLED, "interrupted; the server did not confirm the unload");
@@ -38,14 +39,18 @@ o3_status probe_stopped(probe *p, o3_trial *trial, o3_err *err)
     o3_monitor_stop stop = p->monitor ? monitor_stop_reason(p->monitor, reading, sizeof(reading)) : O3_STOP_NONE;
     if (stop == O3_STOP_SERVER_GONE) { /* the server's death, not a limit */
         probe_judge(trial, O3_OUTCOME_SERVER_GONE, "%s", reading);
-        o3_cancel_clear(p->cancel, O3_CANCEL_SAFETY);
+        o3_cancel_clear(p->cancel, why);
         return probe_fatal(p, trial, err);
     }
-    probe_judge(trial, stop == O3_STOP_TEMPERATURE ? O3_OUTCOME_TOO_HOT : O3_OUTCOME_OVER_LIMIT, "stopped by us: %s", reading[0] ? reading : "the sensors gave no reading any more");
+    if (why == O3_CANCEL_BUDGET && stop == O3_STOP_NONE)
+        probe_judge(trial, O3_OUTCOME_CANCELLED, "the time was up in the middle of a request");
+    else
+        probe_judge(trial, stop == O3_STOP_TEMPERATURE ? O3_OUTCOME_TOO_HOT : O3_OUTCOME_OVER_LIMIT, "stopped by us: %s",
+                    reading[0] ? reading : "the sensors gave no reading any more");
     o3_status status = probe_unload(p, err);
     if (p->monitor)
         monitor_peaks(p->monitor, &trial->peaks);
-    o3_cancel_clear(p->cancel, O3_CANCEL_SAFETY);
+    o3_cancel_clear(p->cancel, why);
     if (p->monitor)
         monitor_rearm(p->monitor);
     return status;

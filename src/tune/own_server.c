@@ -354,8 +354,11 @@ o3_status stage_own_server(session *s, o3_err *err)
     o3_auto(free) own *o = o3_alloc(1, sizeof(*o));
     o3_auto(free) o3_result *scratch = o3_alloc(1, sizeof(*scratch));
     o3_status status = O3_OK;
-    if (s->result->ceiling.proven_tokens <= 0)
+    if (s->result->ceiling.proven_tokens <= 0) {
+        o3_note(&s->result->notes, "the server's settings were not tried: no window of the server as it is was proven, so there "
+                "is nothing to compare with; a larger --budget goes on from here");
         return O3_OK;
+    }
     *o = (own){.s = s, .request = *s->request, .scratch = scratch, .row = -1, .start_s = 1};
     o->request.no_proof = true;
     o->request.keep_knobs = true;

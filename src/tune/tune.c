@@ -4,6 +4,7 @@
 #include "tune_impl.h"
 
 #define SAMPLES_MOST 25 /* a ladder and its repeats stay within O3_SAMPLES_MAX */
+#define OVERRUN 1.1     /* times the budget that a request may reach which was priced to end within it */
 #define STALLED_S 1.5 /* without a reading: the sampler's own 1 s and half a second of a busy machine */
 
 /* Committed before the next request is sent; what cannot be kept is not measured on. */
@@ -28,6 +29,11 @@ static void on_wait(void *ctx)
         s->probe.monitor = NULL; /* it holds its lock: asking it anything would hang us too */
         s->blind = true;
         o3_cancel_set(s->world->cancel, O3_CANCEL_SAFETY);
+    }
+    /* Nothing is known of a device that nobody saw but that one request there takes minutes. */
+    if (tune_elapsed_s(s) > (s->request->quick ? 1 : OVERRUN) * s->budget_s) {
+        s->partial = true;
+        o3_cancel_set(s->world->cancel, O3_CANCEL_BUDGET);
     }
     tune_progress(s);
 }

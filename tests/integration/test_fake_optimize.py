@@ -409,6 +409,14 @@ class TestOptions(Measured):
                 first_words.setdefault(request.prompt_head, request)
         self.assertGreater(len(first_words), 3)
 
+    def test_budget_ends_a_request(self):
+        """A device that nobody knew to be slow: one rung would take longer than the run may."""
+        run = self.optimize(self.fake(time_scale=20, models=[{"trained": 1024}]), "--budget", "8s", "--keep-knobs")
+        self.check_exit(run, DONE)
+        self.assertIn("time was up", run.get("ceiling.next_step.reason"))
+        self.assertFalse(run.get("complete"))
+        self.assertEqual(run.get("ceiling.proven_tokens"), 0)
+
     def test_budget(self):
         """Real speed: a fill of 8192 takes 70 s, and there are 25."""
         server = self.fake(time_scale=1.0, decode_scale=1.0)
