@@ -6,7 +6,7 @@ PYTHON ?= python3
 ARGS ?=
 C_FILES = $(shell find src include tests -name '*.[ch]' 2>/dev/null)
 
-.PHONY: all test proof bench simulate lint fuzz install fmt docs asan clean help
+.PHONY: all test proof bench bench-grid simulate lint fuzz install fmt docs asan clean help
 
 all: $(BUILD)/build.ninja
 	ninja -C $(BUILD)
@@ -22,6 +22,9 @@ proof: all           ## the long acceptance on the real engine; writes docs/meas
 
 bench: all           ## the performance table
 	tests/bench $(ARGS)
+
+bench-grid: all      ## the chosen knobs against the whole grid on the real engine
+	tests/bench-grid $(ARGS)
 
 simulate: all        ## simulated machines; renews the table of docs/simulation.md
 	tools/simulate $(ARGS)
@@ -51,4 +54,4 @@ clean:
 	rm -rf $(BUILD) build-asan
 
 help:
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1	/p' Makefile
