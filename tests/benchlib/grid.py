@@ -12,7 +12,7 @@ from timing import busy_share
 
 LEAST_TOKENS = 16       # of a decode sample: below that a rate says nothing
 LOOK_S = 0.5            # one look whether the CPUs are idle
-WAITS, WAIT_S = 20, 3   # for a neighbour to end
+WAITS, WAIT_S = 40, 3   # of one visit, for neighbours to end
 FLAGS = {"num_thread": "-t", "num_batch": "-b", "num_ctx": "-c"}    # of the runner's command line
 
 
@@ -38,7 +38,7 @@ class Visitor:
     def __init__(self, engine, model, data, limit, samples):
         self.engine, self.model, self.data, self.limit, self.samples = engine, model, data, limit, samples
         self.num_ctx, self.prompt_tokens, self.decode_weight = 4096, 1024, 0.5
-        self.words_per_token, self.texts, self.visits, self.noisy = 0.6, 0, 0, 0
+        self.words_per_token, self.texts, self.visits, self.noisy, self.waits = 0.6, 0, 0, 0, 0
 
     def plan(self, race):
         """What the race did: the same window, prompt and score."""
@@ -50,11 +50,9 @@ class Visitor:
         self.data.flush()
 
     def wait_for_quiet(self):
-        """How busy others kept the CPUs at the last look."""
-        for _ in range(WAITS):
-            busy = busy_share(LOOK_S)
-            if busy <= self.limit:
-                break
+        """How busy others kept the CPUs at the last look. A visit's patience is used up once."""
+        while (busy := busy_share(LOOK_S)) > self.limit and self.waits > 0:
+            self.waits -= 1
             time.sleep(WAIT_S)
         return busy
 
@@ -95,6 +93,7 @@ class Visitor:
 
     def visit(self, why, knobs):
         """The score of one fresh load; the line in the data has all samples, also those that do not count."""
+        self.waits = WAITS
         before, taken = self.wait_for_quiet(), []
         self.unload()
         begin = time.monotonic()
