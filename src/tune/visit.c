@@ -279,6 +279,7 @@ static o3_status measure(session *s, const visit_plan *plan, o3_trial *trial, o3
     if (!status && trial->outcome == O3_OUTCOME_OK && plan->fresh_count)
         status = take_fresh(s, plan, trial, err);
     s->probe.peaks_frozen = false;
+    o3_cancel_clear(s->world->cancel, O3_CANCEL_BUDGET); /* what ended before it was noticed counts */
     /* A limit reached in the very last moment must not pass for a success. */
     if (!status && trial->outcome == O3_OUTCOME_OK && o3_cancel_get(s->world->cancel) != O3_CANCEL_NONE)
         status = probe_stopped(&s->probe, trial, err);
@@ -327,6 +328,7 @@ static o3_status visit_once(session *s, const visit_plan *plan, const o3_trial *
     int64_t start = o3_now_ns();
     s->visits++;
     status = measure(s, plan, trial, err);
+    o3_cancel_clear(s->world->cancel, O3_CANCEL_BUDGET);
     trial->wall_ns = o3_now_ns() - start;
     if (!status && trial->outcome == O3_OUTCOME_TOO_HOT)
         status = heat_pause(s, trial, err);
