@@ -137,7 +137,7 @@ static void add_legend(o3_buf *buf, const o3_result *result)
     if (!*line)
         return;
     for (int i = 0; i < result->preset_count; i++)
-        measured = measured || result->presets[i].decode_per_s.n > 1;
+        measured = measured || result->presets[i].measured;
     size_t len = strlen(line);
     o3_format(line + len, sizeof(line) - len, "tokens/s%s", measured ? ", ± is the 95 % interval" : ", predicted");
     text_wrap(buf, 0, 2, line);

@@ -55,7 +55,7 @@ static o3_status iterate(session *s, search_ceiling *search, bool *ret_done, o3_
         return O3_OK;
     if (cost_fill_least_s(s, num_ctx) > TUNE_AFFORDABLE * tune_left_s(s)) {
         char left[32], cost[32], reason[O3_TEXT_MAX];
-        o3_fmt_duration(left, sizeof(left), tune_left_s(s));
+        o3_fmt_duration(left, sizeof(left), fmax(0, tune_left_s(s)));
         o3_fmt_duration(cost, sizeof(cost), cost_fill_least_s(s, num_ctx));
         O3_FORMAT(reason, "not tried: filling %lld tokens would take about %s, %s of the budget are left",
                   (long long)num_ctx, cost, left);

@@ -228,7 +228,7 @@ static o3_status take_rungs(session *s, const visit_plan *plan, o3_trial *trial,
             s->partial = true;
             trial->outcome = O3_OUTCOME_CANCELLED; /* not a fact about the knobs: a later run tries again */
             O3_FORMAT(trial->reason, "filling to %lld tokens would take about %.0f s, the budget has %.0f s left",
-                      (long long)depth, price, tune_left_s(s));
+                      (long long)depth, price, fmax(0, tune_left_s(s)));
             return O3_OK;
         }
         int from = trial->sample_count;
