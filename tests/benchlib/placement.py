@@ -24,8 +24,8 @@ def quick(case, engine, model, seed):
     run = case.o3("optimize", model, "--host", engine.host, "--json", "--quick", "--force", "--seed", str(seed))
     trial = case.o3("history", "show", run.get("run_id"), "--json").get("trials.0")
     windows = [row["knobs"]["num_ctx"] for row in run.get("presets").values()]
-    case.keep(model=model, seed=seed, asked=trial["asked"], in_force=trial["in_force"], size_bytes=trial["size_bytes"],
-              size_vram_bytes=trial["size_vram_bytes"], outcome=trial["outcome"], reason=trial["reason"], preset_windows=windows)
+    kept = ("asked", "in_force", "size_bytes", "size_vram_bytes", "outcome", "reason")
+    case.keep(model=model, seed=seed, engine=run.get("engine"), preset_windows=windows, **{name: trial[name] for name in kept})
     return trial, windows
 
 

@@ -21,7 +21,7 @@ def take(case, engine, model, *options):
     if run.rc:
         raise RuntimeError(f"o3 optimize ended with {run.rc}: {run.err.strip().splitlines()[-1]}")
     trials = case.o3("history", "show", run.get("run_id"), "--json").get("trials")
-    case.keep(finished_at=run.get("finished_at"), ceiling=run.get("ceiling"), race=run.get("race"), cost=run.get("cost"),
+    case.keep(**{name: run.get(name) for name in ("finished_at", "engine", "ceiling", "race", "cost")},
               presets={name: {key: row[key] for key in ("knobs", "measured", "proven", "decode_per_s")}
                        for name, row in run.get("presets").items()},
               sample=SAMPLE, trials=[compact(trial) for trial in trials])
@@ -83,9 +83,10 @@ def cgroup(case):
 
 
 def gpu(case):
-    """smollm2:135m on the software GPU, which spills between 4096 and 8192: by loads, as a fill takes a quarter of an hour."""
+    """smollm2:135m on the software GPU, which spills between 4096 and 8192: by loads, as its fill takes a quarter of an hour."""
+    # Two minutes are less than a request's deadline there: the first rung of the fill is cut.
     runs = repeated(case, ("--gpu", "--env", "LLAMA_ARG_FIT_TARGET=1850"), ceiling="allocated_tokens", options=(
-        "--keep-knobs", "--no-proof", "--samples", "3", "--preset", "max_context", "--budget", "2m"))   # shorter than any deadline: the first rung is cut
+        "--keep-knobs", "--no-proof", "--samples", "3", "--preset", "max_context", "--budget", "2m"))
     largest = [max((row["knobs"]["num_ctx"] for row in run.get("presets").values()), default=0) for run in runs]
     found = [run.get("ceiling.allocated_tokens") for run in runs]
     case.check("spill", "4096 <= ceiling < 8192", found, all(4096 <= tokens < 8192 for tokens in found))
