@@ -187,13 +187,14 @@ static void mark_warmup(o3_trial *trial, int from)
         trial->samples[from + i].warmup = true;
 }
 
-static o3_status take_decodes(session *s, o3_trial *trial, int from, int wanted, o3_err *err)
+/* Stops where no more than `reserve_s` is left of the budget. */
+static o3_status take_decodes(session *s, o3_trial *trial, int from, int wanted, double reserve_s, o3_err *err)
 {
     int most = 2 * wanted + DISTURBED_EXTRA;
     for (int i = 0; i < most && !enough_decodes(s, trial, from, wanted); i++) {
         if (trial->samples[trial->sample_count - 1].disturbed && s->busy_streak < TUNE_BUSY_STREAK)
             o3_wait(s->world->cancel, O3_NS_PER_S); /* bursts pass */
-        if (i && tune_left_s(s) <= 0) { /* on a busy machine the repeats alone could take for ever */
+        if (i && tune_left_s(s) <= reserve_s) { /* on a busy machine the repeats alone could take for ever */
             s->partial = true;
             return O3_OK;
         }
@@ -234,7 +235,8 @@ static o3_status take_rungs(session *s, const visit_plan *plan, o3_trial *trial,
         int from = trial->sample_count;
         o3_status status = probe_grow(&s->probe, trial, depth, fill, err);
         if (!status && trial->outcome == O3_OUTCOME_OK)
-            status = take_decodes(s, trial, from, plan->decode_count[i], err);
+            status = take_decodes(s, trial, from, plan->decode_count[i],
+                                  plan->fill && !fill ? tune_left_s(s) / 2 : 0, err); /* the fill is what proves */
         if (status || trial->outcome != O3_OUTCOME_OK)
             return status;
         if (plan->search) /* the next rung is priced by what this one took */
