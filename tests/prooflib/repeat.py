@@ -92,3 +92,6 @@ def gpu(case):
     case.check("spill", "4096 <= ceiling < 8192", found, all(4096 <= tokens < 8192 for tokens in found))
     case.check("largest window handed out", "no larger than what was loaded whole", largest,
                all(window <= tokens for window, tokens in zip(largest, found)))
+
+
+CASES = {"repeat-smollm2": smollm2, "repeat-gemma3": gemma3, "repeat-cgroup": cgroup, "repeat-gpu": gpu}

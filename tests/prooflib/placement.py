@@ -87,3 +87,6 @@ def layers(case):
         engine.down()
     case.check("share on the device by layers", "rises to 100 %", " < ".join(f"{share:.0%}" for share in order),
                order == sorted(set(order)) and order[-1] == 1)
+
+
+CASES = {"spill": spill, "layers": layers}
