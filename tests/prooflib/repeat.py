@@ -17,6 +17,8 @@ def compact(trial):
 
 
 def take(case, engine, model, *options):
+    """One run in a home of its own: --force alone would go on with an earlier one that its budget broke off."""
+    case.fresh()
     run = case.o3("optimize", model, "--host", engine.host, "--json", "--force", *options, timeout=3600)
     if run.rc:
         raise RuntimeError(f"o3 optimize ended with {run.rc}: {run.err.strip().splitlines()[-1]}")
