@@ -214,6 +214,10 @@ static void change_line(char *dst, size_t size, const o3_preset *preset, const o
         return;
     }
     window_words(window, sizeof(window), preset, baseline);
+    if (!baseline->measured) {
+        o3_format(dst, size, "%s; the default's speed was not measured in this run", window);
+        return;
+    }
     speed_words(speed, sizeof(speed), preset, baseline);
     cost_words(cost, sizeof(cost), preset, baseline);
     o3_format(dst, size, "%s; %s%s", window, speed, cost);
@@ -245,7 +249,7 @@ static void add_changes(o3_buf *buf, bool colour, const o3_result *result)
     char lines[O3_PRESETS_MAX][CHANGE_MAX];
     if (!result->preset_count)
         return;
-    if (!result->baseline.measured) {
+    if (!result->baseline.measured && !(result->baseline.knobs.num_ctx > 0)) {
         text_block(buf, colour, "What changed for you", "not known: Ollama's defaults were not measured in this run");
         return;
     }

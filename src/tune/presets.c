@@ -374,6 +374,10 @@ o3_status stage_baseline(session *s, o3_err *err)
     o3_preset *row = &s->result->baseline;
     const o3_trial *trial;
     const o3_ceiling *c = &s->result->ceiling;
+    *row = o3_preset_none;
+    O3_COPY(row->name, "ollama_default");
+    O3_COPY(row->description, "what this server does when nothing is set");
+    row->knobs.num_ctx = (int32_t)default_window(s); /* its window is known, whatever there is time for */
     if (c->proven_tokens < default_window(s)) {
         o3_note(&s->result->notes, "Ollama's defaults were not measured: their %lld tokens are past what is proven here (%lld)",
                 (long long)default_window(s), (long long)c->proven_tokens);
@@ -385,9 +389,6 @@ o3_status stage_baseline(session *s, o3_err *err)
     o3_status status = visit_run(s, &plan, &trial, err);
     if (status)
         return status;
-    *row = o3_preset_none;
-    O3_COPY(row->name, "ollama_default");
-    O3_COPY(row->description, "what this server does when nothing is set");
     if (trial->outcome != O3_OUTCOME_OK) {
         s->partial = s->partial || trial->outcome == O3_OUTCOME_CANCELLED;
         o3_note(&s->result->notes, "Ollama's defaults could not be measured: the trial %s (%s)",

@@ -276,6 +276,11 @@ static void summaries(void **state)
     at_most_80_columns(text);
     golden("/tests/fixtures/report/verbose.txt", text);
     free(text);
+    result.baseline.measured = false; /* no time for it, but its window is known */
+    text = o3_result_summary(&result, false, false);
+    at_most_80_columns(text);
+    assert_non_null(strstr(text, "max_context, balanced: window x2; the default's speed was not measured in this"));
+    free(text);
     for (int i = 0; i < result.preset_count; i++) {
         o3_preset *p = &result.presets[i];
         p->measured = p->proven = false;
