@@ -58,7 +58,7 @@ def timely(case, runs):
 def repeated(case, engine_options, model=MODEL, options=(), ceiling="proven_tokens"):
     engine = Engine("--release", "new", *engine_options)
     try:
-        runs = [take(case, engine, model, *options) for _ in range(case.runs)]
+        runs = [take(case, engine, model, *options) for _ in range(case.times(3))]
     finally:
         engine.down()
     found = [run.get(f"ceiling.{ceiling}") for run in runs]

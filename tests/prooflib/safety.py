@@ -19,17 +19,13 @@ import unittest
 import urllib.request
 
 from harness import MODEL, O3, Engine, Sandbox, Started
+from rates import cpu_ticks, prose, ticks
 
 MIB = 1 << 20
 LIMIT = 0.85                        # of a cgroup, where O3 stops
 HOG_STEP, HOG_PAUSE_S = MIB, 0.004  # a process that takes 250 MB a second
 T95 = {1: 12.71, 2: 4.303, 4: 2.776, 9: 2.262, 14: 2.145, 19: 2.093, 29: 2.045}  # by degrees of freedom
 QUIET = 0.05                        # share of the CPUs that others may use during a sample; any with O3_PROOF_BUSY set
-
-
-def times(normal):
-    """How often: O3_PROOF_TIMES makes a case shorter, for trying it."""
-    return int(os.environ.get("O3_PROOF_TIMES", normal))
 
 
 class Group:
@@ -202,7 +198,7 @@ def reaction(case):
     if os.geteuid():
         raise unittest.SkipTest("needs root for a memory cgroup and a packet socket")
     engine = Engine("--release", "new", "--memory", "420M", "--env", "LLAMA_ARG_CACHE_RAM=0")
-    wanted, seen = times(20), []
+    wanted, seen = case.times(20), []
     try:
         group = Group(engine)
         before, idle = group.kills(), group.unreclaimable()
@@ -290,7 +286,7 @@ def peaks(case):
         (group.path / "memory.max_usage_in_bytes").write_text("0")
         cache = group.fields()["total_cache"]
         began = time.monotonic_ns()
-        reply = ask(engine, " ".join(case.prose("peaks", 2400)), 32)
+        reply = ask(engine, " ".join(prose("peaks", 2400)), 32)
         time.sleep(0.3)
         highest = int(re.search(r"VmHWM:\s+(\d+)", pathlib.Path(f"/proc/{runner}/status").read_text())[1]) * 1024
         usage, later = group.number("memory.max_usage_in_bytes"), group.fields()["total_cache"]
@@ -313,9 +309,9 @@ def peaks(case):
 
 def decode(case, engine, prompt, seed):
     """One rate, while nobody else used the CPUs; None otherwise."""
-    own, before = case.ticks(engine.pid), case.cpu_ticks()
+    own, before = ticks(engine.pid), cpu_ticks()
     reply = ask(engine, prompt, 96, seed)
-    after, own = case.cpu_ticks(), case.ticks(engine.pid) - own
+    after, own = cpu_ticks(), ticks(engine.pid) - own
     foreign = (after[1] - before[1] - own) / max(1, after[0] - before[0])
     quiet = foreign <= QUIET or os.environ.get("O3_PROOF_BUSY")
     return (reply["eval_count"] - 1) / reply["eval_duration"] * 1e9 if quiet and reply.get("eval_count", 0) >= 32 else None
@@ -344,9 +340,9 @@ def block(case, engine, prompt, on):
 def monitor_cost(case):
     """Decode with o3 monitor at 10 Hz beside it and without, in turns: the interval of the ratio holds 1."""
     engine = Engine("--release", "new")
-    pairs = times(10)
+    pairs = case.times(10)
     try:
-        prompt = " ".join(case.prose("cost", 200))
+        prompt = " ".join(prose("cost", 200))
         ask(engine, prompt, 32)
         ratios = []
         for i in range(pairs):
