@@ -217,6 +217,8 @@ static o3_status take_rungs(session *s, const visit_plan *plan, o3_trial *trial,
         o3_status status = probe_grow(&s->probe, trial, depth, fill, err);
         if (!status && trial->outcome == O3_OUTCOME_OK)
             status = take_decodes(s, trial, from, plan->decode_count[i], err);
+        if (!status && trial->outcome == O3_OUTCOME_OK)
+            floor_check(s, trial, plan->floor, i == plan->rung_count - 1);
         if (status || trial->outcome != O3_OUTCOME_OK)
             return status;
         if (plan->search) /* the next rung is priced by what this one took */
