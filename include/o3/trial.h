@@ -79,7 +79,8 @@ typedef struct o3_sample {
     double prefill_per_s;  /* added_tokens / prompt_eval_ns; NaN where meaningless */
     double decode_per_s;   /* (eval_tokens - 1) / eval_ns; NaN where meaningless */
     int64_t depth_tokens;  /* prompt_tokens + eval_tokens / 2: where decode_per_s was taken */
-    double foreign_cpu_frac; /* share of all usable cores used by others during the sample; NaN if unknown */
+    double foreign_cpu_frac; /* share of all usable cores used by others: just before the sample, during it or during its
+                                decode, whichever is most (each over 0.3 s at least); NaN if unknown */
     double psi_memory_frac;  /* share of the time in which something waited for memory; NaN if unknown */
     bool disturbed, warmup, outlier; /* marked, listed, never silently dropped */
 } o3_sample;

@@ -21,6 +21,30 @@ int64_t probe_deadline_ns(const probe *p, int64_t num_ctx, int64_t num_batch, in
     return (int64_t)(seconds * 1e9);
 }
 
+/* A sample is not sent into a burst of somebody else's work: those pass. A machine that is busy for good is waited for
+ * once and then taken as it is, marked. */
+static void await_quiet(probe *p)
+{
+    p->foreign_before = NAN;
+    while (p->monitor) {
+        p->foreign_before = monitor_foreign(p->monitor, o3_now_ns() - PROBE_QUIET_NS);
+        if (!(p->foreign_before > PROBE_DISTURBED_FRAC) || p->waits == PROBE_QUIET_WAITS)
+            return;
+        p->waits++;
+        if (o3_wait(p->cancel, 100 * O3_NS_PER_MS))
+            return;
+    }
+}
+
+/* The worst of what others took just before the sample, in the whole of it, and in its decode, which the prefill of a
+ * long prompt would hide and which alone is too short to be judged. */
+static double foreign_of(const probe *p, const o3_reply *reply, const o3_window *window)
+{
+    int64_t decode_ns = reply->ttft_ns > 0 && reply->wall_ns > reply->ttft_ns ? reply->wall_ns - reply->ttft_ns : 0;
+    double end = monitor_foreign(p->monitor, o3_now_ns() - decode_ns);
+    return fmax(fmax(p->foreign_before, window->foreign_cpu_frac), end); /* of a NaN and a number the number */
+}
+
 static void measure(probe *p, const o3_reply *reply, o3_sample *s)
 {
     o3_window window = {.foreign_cpu_frac = NAN, .psi_memory_frac = NAN};
@@ -33,13 +57,16 @@ static void measure(probe *p, const o3_reply *reply, o3_sample *s)
     s->ttft_ns = reply->ttft_ns;
     s->wall_ns = reply->wall_ns;
     s->prefill_per_s = s->decode_per_s = NAN;
-    if (p->monitor && s->outcome != O3_OUTCOME_CANCELLED) /* a stop unloads first and looks afterwards */
+    if (p->monitor && s->outcome != O3_OUTCOME_CANCELLED) { /* a stop unloads first and looks afterwards */
         monitor_since_mark(p->monitor, &window);
+        window.foreign_cpu_frac = foreign_of(p, reply, &window);
+    }
     if (window.oom_kills > 0 && (s->outcome == O3_OUTCOME_CRASH || s->outcome == O3_OUTCOME_ERROR))
         s->outcome = O3_OUTCOME_OOM_RUN;
     s->foreign_cpu_frac = window.foreign_cpu_frac;
     s->psi_memory_frac = window.psi_memory_frac;
     s->disturbed = window.foreign_cpu_frac > PROBE_DISTURBED_FRAC;
+    p->waits = window.foreign_cpu_frac <= PROBE_DISTURBED_FRAC ? 0 : p->waits;
     if (s->outcome != O3_OUTCOME_OK || s->prompt_tokens <= 0)
         return;
     int64_t before = s->kind == O3_SAMPLE_PREFILL ? 0 : p->text_tokens;
@@ -160,6 +187,7 @@ static o3_status send_once(probe *p, o3_trial *trial, o3_sample *s, size_t chars
         .temperature = 0.8, .seed = seed, .keep_alive = "30m", .cancel = p->cancel,
         .on_wait = p->on_wait, .ctx = p->ctx,
         .deadline_ns = probe_deadline_ns(p, p->window_tokens, trial->asked.num_batch, added, num_predict)};
+    await_quiet(p);
     if (p->monitor)
         monitor_mark(p->monitor);
     o3_status status = o3_engine_generate(p->engine, &request, &reply, err);

@@ -86,7 +86,7 @@ void floor_check(session *s, o3_trial *trial, visit_floor strict, bool last)
         return;
     }
     trial->outcome = O3_OUTCOME_SLOW;
-    O3_COPY(trial->reason, slow);
+    O3_FORMAT(trial->reason, "%.400s%s", slow, disturbed ? ", beside something else that used the CPU" : "");
 }
 
 bool floor_doubtful(const session *s, const o3_trial *trial)

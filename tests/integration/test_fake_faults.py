@@ -3,6 +3,7 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import unittest
@@ -276,6 +277,22 @@ class TestHuge(FaultCase):
 
 
 class TestDisturbed(FaultCase):
+    def test_a_neighbour_of_short_samples_is_seen(self):
+        """Each sample here is over in a tenth of a second, too short to tell whose the CPU was in it."""
+        burn = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+        try:
+            run = self.run_with(args=("--keep-knobs", "--preset", "max_context"), models=[{"trained": 512}],
+                                time_scale=0.01, timeout=500)
+        finally:
+            for process in burn:
+                process.kill()
+                process.wait()
+        self.check_exit(run, DONE)
+        with sqlite3.connect(f"file:{self.box.database}?mode=ro", uri=True) as db:
+            walls, marks = zip(*db.execute("select wall_ns, disturbed from sample where outcome = 'ok' and kind = 'decode'"))
+        self.assertLess(sorted(walls)[len(walls) // 2], 0.25e9, "what is tested is short")
+        self.assertGreater(sum(marks), 0.8 * len(marks), f"{sum(marks)} of {len(marks)} samples are marked")
+
     def test_a_busy_neighbour_is_named(self):
         """Samples beside a foreign load are marked; the answer says so."""
         burn = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
