@@ -46,6 +46,7 @@ void o3_knob_set(o3_knobs *knobs, const o3_knob_field *field, int32_t value);
     X(O3_OUTCOME_TOO_LONG, "too-long", "was refused: prompt longer than context")  \
     X(O3_OUTCOME_SERVER_GONE, "server-gone", "lost its server")                    \
     X(O3_OUTCOME_MODEL_GONE, "model-gone", "lost its model")                       \
+    X(O3_OUTCOME_RELOADED, "reloaded", "had its model loaded anew under it")       \
     X(O3_OUTCOME_ERROR, "error", "was answered with an error")
 
 typedef enum o3_outcome {

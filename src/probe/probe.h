@@ -36,6 +36,7 @@ typedef struct probe {
     void *ctx;
     /* its state */
     o3_runner runner;
+    int64_t load_ns;             /* what the load took, by our clock */
     double chars_per_token;      /* measured; 4.0 before */
     bool counted;                /* an engine's count stands behind it */
     uint64_t texts;              /* texts begun */

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One prompt sent, one sample kept. Every reply is checked before a number of it is believed: the prompt evaluated
  * whole, a final object, durations present. Retries take another text or seed and are samples of their own. */
+#include <errno.h>
+#include <signal.h>
+
 #include "probe_impl.h"
 
 #define TRIES 4               /* of one wanted sample, against repeat aborts and refusals */
 #define FILL_SLACK_TOKENS 8   /* kept free of a full window besides the tokens to generate */
+#define RELOAD_NS (250 * O3_NS_PER_MS) /* a loaded model is ready in a few ms */
 #define COLLAPSE 0.33         /* of the rate that a deeper attention explains */
 
 int64_t probe_deadline_ns(const probe *p, int64_t num_ctx, int64_t num_batch, int64_t new_tokens, int64_t eval_tokens)
@@ -121,6 +125,15 @@ static bool judge_sample(probe *p, o3_trial *trial, o3_sample *s, const o3_reply
     return false;
 }
 
+/* A good answer of another runner than the one that was loaded and read back: its caches were empty, and nobody knows what
+ * it measured. Where the runner cannot be seen, the request says how long it waited for a load. */
+static bool loaded_anew(const probe *p, const o3_reply *reply)
+{
+    if (p->runner.pid > 0)
+        return kill(p->runner.pid, 0) && errno == ESRCH;
+    return reply->load_ns > RELOAD_NS && reply->load_ns > p->load_ns / 2;
+}
+
 /* What is left to judge by beside a neighbour: threads wait for each other, so a light one costs up to two thirds, and a
  * heavy one (a second model being answered: 99 tok/s fell to 0.7) explains everything. */
 static double explained(const o3_sample *s)
@@ -208,7 +221,12 @@ static o3_status send_once(probe *p, o3_trial *trial, o3_sample *s, size_t chars
     if (reply.outcome == O3_OUTCOME_SERVER_GONE && still_there(p))
         reply.outcome = O3_OUTCOME_ERROR; /* one connection broke off: tried again */
     measure(p, &reply, s);
-    if (judge_sample(p, trial, s, &reply, chars)) {
+    bool good = judge_sample(p, trial, s, &reply, chars);
+    if (good && loaded_anew(p, &reply)) {
+        s->outcome = O3_OUTCOME_RELOADED;
+        probe_judge(trial, s->outcome, "the runner of this visit is gone, and a new one answered: another client asked for %s "
+                    "with other settings, or it crashed between two requests", p->model->name);
+    } else if (good) {
         trial->outcome = O3_OUTCOME_OK;
         trial->reason[0] = '\0';
         learn_density(p, (double)chars / (double)s->prompt_tokens);

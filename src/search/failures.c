@@ -15,7 +15,7 @@ search_effect search_effect_of(o3_outcome outcome)
         [O3_OUTCOME_BUSY] = SEARCH_NOTHING,        [O3_OUTCOME_OVER_LIMIT] = SEARCH_TOO_BIG,
         [O3_OUTCOME_CANCELLED] = SEARCH_NOTHING,   [O3_OUTCOME_TOO_LONG] = SEARCH_SMALLER,
         [O3_OUTCOME_SERVER_GONE] = SEARCH_NOTHING, [O3_OUTCOME_MODEL_GONE] = SEARCH_NOTHING,
-        [O3_OUTCOME_ERROR] = SEARCH_BROKEN,
+        [O3_OUTCOME_ERROR] = SEARCH_BROKEN,        [O3_OUTCOME_RELOADED] = SEARCH_NOTHING,
     };
     return (unsigned)outcome < O3_COUNT(effects) ? effects[outcome] : SEARCH_NOTHING;
 }

@@ -3,6 +3,7 @@
 #include "tune_impl.h"
 
 #define PRECISE 0.05      /* a rate is measured until its interval is its mean +- this share, or twice as many samples */
+#define RELOADS_MOST 2    /* visits that another client spoils before the run gives way to it */
 #define DISTURBED_EXTRA 3 /* repeats beyond the wanted samples before disturbed ones are taken as they are */
 
 static int memory_seen_in(const o3_profile *profile, const char *pool)
@@ -54,12 +55,19 @@ static bool only_loaded(const visit_plan *plan, const o3_trial *trial)
     return plan->search && plan->search->must_fill && trial->outcome == O3_OUTCOME_OK && !trial->sample_count;
 }
 
+/* What the server or its other clients did to us says nothing of the knobs. */
+static bool passing(o3_outcome outcome)
+{
+    return outcome == O3_OUTCOME_SERVER_GONE || outcome == O3_OUTCOME_MODEL_GONE || outcome == O3_OUTCOME_BUSY ||
+           outcome == O3_OUTCOME_RELOADED;
+}
+
 static o3_status recall(session *s, const visit_plan *plan, const o3_trial **ret_trial, o3_err *err)
 {
     *ret_trial = NULL;
     for (int i = 0; i < s->trial_count; i++)
         if (!strcmp(s->trials[i]->purpose, plan->purpose) && o3_knobs_equal(&s->trials[i]->asked, &plan->knobs) &&
-            !only_loaded(plan, s->trials[i]))
+            !only_loaded(plan, s->trials[i]) && s->trials[i]->outcome != O3_OUTCOME_RELOADED)
             *ret_trial = s->trials[i];
     if (*ret_trial || !s->world->store || !s->result->run_id[0])
         return O3_OK;
@@ -67,11 +75,7 @@ static o3_status recall(session *s, const visit_plan *plan, const o3_trial **ret
     bool found = false;
     o3_status status = o3_store_trial_find(s->world->store, s->result->run_id, plan->purpose, &plan->knobs, trial,
                                            &found, err);
-    /* What the server did to us says nothing of the knobs. */
-    static const o3_outcome passing[] = {O3_OUTCOME_SERVER_GONE, O3_OUTCOME_MODEL_GONE, O3_OUTCOME_BUSY};
-    for (int i = 0; i < O3_COUNT(passing); i++)
-        found = found && trial->outcome != passing[i];
-    if (found && !only_loaded(plan, trial)) {
+    if (found && !passing(trial->outcome) && !only_loaded(plan, trial)) {
         *ret_trial = remember(s, trial);
         truth_recall(s, trial);
         s->reused++;
@@ -278,7 +282,7 @@ static o3_status finish(session *s, o3_trial *trial, o3_status status, o3_err *e
     return status ? status : stored;
 }
 
-o3_status visit_run(session *s, const visit_plan *plan, const o3_trial **ret_trial, o3_err *err)
+static o3_status visit_once(session *s, const visit_plan *plan, const o3_trial **ret_trial, o3_err *err)
 {
     o3_status status = recall(s, plan, ret_trial, err);
     if (status)
@@ -321,4 +325,24 @@ o3_status visit_run(session *s, const visit_plan *plan, const o3_trial **ret_tri
     if (!status)
         *ret_trial = remember(s, trial);
     return status;
+}
+
+o3_status visit_run(session *s, const visit_plan *plan, const o3_trial **ret_trial, o3_err *err)
+{
+    visit_plan again = *plan;
+    char knobs[160];
+    for (int tries = 0;; tries++) {
+        o3_status status = visit_once(s, &again, ret_trial, err);
+        if (status || (*ret_trial)->outcome != O3_OUTCOME_RELOADED)
+            return status;
+        const o3_trial *trial = *ret_trial;
+        if (tries == RELOADS_MOST)
+            return o3_fail(err, O3_E_UNAVAILABLE, "%s was loaded anew under %d visits in a row: another client uses it with "
+                           "other settings, so nothing can be measured; what was is kept, repeat the command when the client "
+                           "is done", s->model->name, tries + 1);
+        o3_knobs_text(&trial->asked, NULL, knobs, sizeof(knobs));
+        o3_note(&s->result->notes, "%s, %s: %.250s; what it gave is not used, the visit was made again", trial->purpose,
+                *knobs ? knobs : "nothing set", trial->reason);
+        again.search = NULL; /* it said yes to this load before */
+    }
 }
