@@ -135,8 +135,8 @@ bool probe_oom_killed(probe *p, o3_outcome outcome)
     return window.oom_kills > 0; /* the kernel's count tells what "unexpected EOF" does not */
 }
 
-/* One request that loads, and what came of it. */
-static o3_status load(probe *p, o3_trial *trial, o3_err *err)
+/* One request that loads, and what came of it. *ret_loaded: the server said yes, and that was looked at. */
+static o3_status load(probe *p, o3_trial *trial, bool *ret_loaded, o3_err *err)
 {
     o3_status status;
     o3_reply reply;
@@ -170,6 +170,7 @@ static o3_status load(probe *p, o3_trial *trial, o3_err *err)
         return status ? status : probe_unload(p, err);
     }
     p->load_ns = reply.wall_ns;
+    *ret_loaded = true;
     return read_back(p, trial, err);
 }
 
@@ -184,9 +185,10 @@ o3_status probe_load(probe *p, o3_trial *trial, o3_err *err)
     if (p->monitor && trial->loads == 0) /* peaks are the trial's, whatever it reloads */
         monitor_peaks_reset(p->monitor);
     trial->loads++;
-    status = load(p, trial, err);
-    /* Another client's window may have come in between: only one that stays smaller is the server's answer. */
-    if (!status && trial->outcome == O3_OUTCOME_CLAMPED)
-        status = load(p, trial, err);
+    bool loaded = false;
+    status = load(p, trial, &loaded, err);
+    /* Another client's settings may have come in between: only what stays so is the server's answer. */
+    if (!status && loaded && (trial->outcome == O3_OUTCOME_CLAMPED || trial->outcome == O3_OUTCOME_ERROR))
+        status = load(p, trial, &loaded, err);
     return status;
 }

@@ -288,7 +288,7 @@ class TestKilledAnywhere(FaultCase):
             self.server.kill()
             run = started.wait(60)
             self.check_calm(run)
-            self.check_sentence(run, "start it again", wanted=UNAVAILABLE)
+            self.check_sentence(run, ("start it", "still running"), wanted=UNAVAILABLE)
             self.check_kept()
             self.server.start(port)
         run = self.optimize(self.server, *args)

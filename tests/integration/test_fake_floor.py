@@ -2,10 +2,11 @@
 """The speed floor: --min-decode and --max-ttft lower the ceiling to what keeps them, and say why."""
 
 import json
+import signal
 import statistics
 import unittest
 
-from harness import DONE, GATE, UNSAFE, USAGE, Case
+from harness import DONE, GATE, INTERRUPTED, MODEL, UNSAFE, USAGE, Case
 
 LEAN = ("--keep-knobs", "--samples", "3")
 
@@ -48,7 +49,7 @@ class TestFloor(Case):
         again = self.floored("--min-decode", "200", server=self.server)
         self.assertTrue(again.get("known"))
         self.assertEqual(len(self.server.record.of("generate")), asked)
-        shown = self.o3("optimize", "smollm2:135m", "--host", self.server.url, *LEAN, "--min-decode", "200")
+        shown = self.o3("optimize", MODEL, "--host", self.server.url, *LEAN, "--min-decode", "200")
         self.assertIn("(floor 200)", " ".join(shown.out.split()))
 
     def test_ttft(self):
@@ -65,6 +66,20 @@ class TestFloor(Case):
         text = [r for r in rungs if r.prompt_head == first.prompt_head]
         spent = sum(r.done["t_first"] - r.eval["t_start"] for r in text) / 1e9
         self.assertLess(spent, 0.55, "what the ladder of the proof really took")
+
+    def test_interrupted_and_gone_on_with(self):
+        """A window that was too slow is known to be, and is not visited again."""
+        self.server = self.fake()
+        started = self.start("optimize", MODEL, "--host", self.server.url, "--json", *LEAN, "--min-decode", "200")
+        self.server.wait_for(lambda record: {load["num_ctx"] for load in record.loads} - {8192}, what="the next window")
+        started.kill(signal.SIGINT)
+        self.check_exit(started.wait(60), INTERRUPTED)
+        run = self.floored("--min-decode", "200", server=self.server)
+        self.check_exit(run, DONE)
+        self.assertTrue(0.8 * decode_crosses(200) < run.get("ceiling.proven_tokens") < 1.1 * decode_crosses(200), run)
+        slow = [row["purpose"] for row in self.trials() if row["asked_num_ctx"] == 8192 and row["outcome"] == "slow"]
+        self.assertTrue(slow)
+        self.assertEqual(len(slow), len(set(slow)), "once, and beside a busy neighbour once more under another name")
 
     def test_nothing_keeps_it(self):
         run = self.floored("--min-decode", "5000")
@@ -104,7 +119,7 @@ class TestFloor(Case):
         for args in (("--min-decode", "fast"), ("--min-decode", "0"), ("--min-decode", "nan"), ("--max-ttft", "never"),
                      ("--max-ttft", "-3")):
             with self.subTest(args):
-                self.check_sentence(self.o3("optimize", "smollm2:135m", *args), args[0], wanted=USAGE)
+                self.check_sentence(self.o3("optimize", MODEL, *args), args[0], wanted=USAGE)
 
 
 if __name__ == "__main__":
