@@ -46,6 +46,7 @@ typedef struct probe {
     int64_t window_tokens;       /* num_ctx in force */
     int waits;                   /* for a quiet moment, since the last quiet sample */
     double foreign_before;       /* share of the CPUs that others had just before the sample; NaN unknown */
+    double foreign_during;       /* and in all of it; NaN also where it was too short to tell */
     bool peaks_frozen;           /* samples no longer raise the trial's peaks */
     double last_decode_per_s;    /* of the previous, shallower depth in this load; NaN */
     int64_t last_depth_tokens;

@@ -52,6 +52,7 @@ static double foreign_of(const probe *p, const o3_reply *reply, const o3_window 
 static void measure(probe *p, const o3_reply *reply, o3_sample *s)
 {
     o3_window window = {.foreign_cpu_frac = NAN, .psi_memory_frac = NAN};
+    p->foreign_during = NAN;
     s->outcome = reply->outcome;
     s->prompt_tokens = reply->prompt_tokens;
     s->eval_tokens = reply->eval_tokens;
@@ -63,6 +64,7 @@ static void measure(probe *p, const o3_reply *reply, o3_sample *s)
     s->prefill_per_s = s->decode_per_s = NAN;
     if (p->monitor && s->outcome != O3_OUTCOME_CANCELLED) { /* a stop unloads first and looks afterwards */
         monitor_since_mark(p->monitor, &window);
+        p->foreign_during = window.foreign_cpu_frac;
         window.foreign_cpu_frac = foreign_of(p, reply, &window);
     }
     if (window.oom_kills > 0 && (s->outcome == O3_OUTCOME_CRASH || s->outcome == O3_OUTCOME_ERROR))
@@ -136,9 +138,9 @@ static bool loaded_anew(const probe *p, const o3_reply *reply)
 
 /* What is left to judge by beside a neighbour: threads wait for each other, so a light one costs up to two thirds, and a
  * heavy one (a second model being answered: 99 tok/s fell to 0.7) explains everything. */
-static double explained(const o3_sample *s)
+static double explained(const probe *p)
 {
-    return !s->disturbed ? 1 : s->foreign_cpu_frac < 0.3 ? 0.3 : 0;
+    return !(p->foreign_during > PROBE_DISTURBED_FRAC) ? 1 : p->foreign_during < 0.3 ? 0.3 : 0;
 }
 
 /* A token at depth d costs at most a + b d: falling much faster than 1/d, and than others' load explains, is paging. */
@@ -146,7 +148,7 @@ static void check_collapse(probe *p, o3_trial *trial, o3_sample *s)
 {
     if (isnan(s->decode_per_s))
         return;
-    double floor = p->last_decode_per_s * COLLAPSE * explained(s);
+    double floor = p->last_decode_per_s * COLLAPSE * explained(p);
     if (s->depth_tokens > p->last_depth_tokens && p->last_depth_tokens > 0)
         floor *= (double)p->last_depth_tokens / (double)s->depth_tokens;
     if (s->decode_per_s < floor) {
@@ -155,7 +157,9 @@ static void check_collapse(probe *p, o3_trial *trial, o3_sample *s)
                     s->decode_per_s, (long long)s->depth_tokens, p->last_decode_per_s, (long long)p->last_depth_tokens);
         return;
     }
-    if (s->disturbed && !isnan(p->last_decode_per_s)) /* a slow one would hide what follows */
+    /* A slow one would hide what follows; one that kept its speed beside a neighbour tells as much as a quiet one. */
+    double kept = p->last_decode_per_s * sqrt((double)p->last_depth_tokens / (double)s->depth_tokens);
+    if (s->disturbed && s->decode_per_s < kept)
         return;
     p->last_decode_per_s = s->decode_per_s;
     p->last_depth_tokens = s->depth_tokens;

@@ -186,8 +186,6 @@ static o3_status take_decodes(session *s, o3_trial *trial, int from, int wanted,
 {
     int most = 2 * wanted + DISTURBED_EXTRA;
     for (int i = 0; i < most && !enough_decodes(s, trial, from, wanted); i++) {
-        if (trial->samples[trial->sample_count - 1].disturbed && s->busy_streak < TUNE_BUSY_STREAK)
-            o3_wait(s->world->cancel, O3_NS_PER_S); /* bursts pass */
         if (i && tune_left_s(s) <= 0) { /* on a busy machine the repeats alone could take for ever */
             s->partial = true;
             return O3_OK;
