@@ -31,8 +31,8 @@ _o3()
         "config show"*) words='--all --config --legacy --json --help' ;;
         "config check"*) words='--legacy --json --help' ;;
         "hardware capture"*) words='--force --host --config --legacy --json --help' ;;
-        "optimize"*) words='--budget --quick --samples --preset --use-case --config --legacy --host --seed --no-proof --keep-knobs --own-server --gate --unload-others --force --pull --json --verbose --help' ;;
-        "predict"*) words='--num-ctx --num-batch --num-gpu --num-thread --parallel --kv-type --flash-attention --ollama --machine --show --gguf --accuracy --host --config --legacy --json --help' ;;
+        "optimize"*) words='--budget --quick --samples --preset --use-case --min-decode --max-ttft --config --legacy --host --seed --no-proof --keep-knobs --own-server --gate --unload-others --force --pull --json --verbose --help' ;;
+        "predict"*) words='--num-ctx --num-batch --num-gpu --num-thread --parallel --kv-type --flash-attention --ollama --machine --show --gguf --min-decode --max-ttft --accuracy --host --config --legacy --json --help' ;;
         "apply"*) words='--host --config --legacy --json --help' ;;
         "export"*) words='--preset --output --force --json --help' ;;
         "history"*) words='--json --help' ;;

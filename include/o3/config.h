@@ -32,7 +32,10 @@ typedef struct o3_target { double min, target, max; } o3_target;
 typedef struct o3_use_case { char name[32], priority[32]; double context_weight, throughput_weight; } o3_use_case;
 
 typedef struct o3_config {
-    struct { double max_context_priority, throughput_priority, ttft_priority, stability_margin; } objectives;
+    struct {
+        double max_context_priority, throughput_priority, ttft_priority, stability_margin;
+        double min_decode_per_s, max_ttft_s; /* the speed floor: of the filled window; NaN = none */
+    } objectives;
     struct { bool autonomous_tuning, predictive_optimization, adaptive_search; char focus_mode[64]; } ai_guidance;
     struct {
         char context_discovery[32];

@@ -60,7 +60,16 @@ typedef struct o3_ceiling {
     int32_t iterations, loads, fills;
     double used_frac;          /* of the fullest pool: highest use while it was proven / its safe size; NaN unknown */
     char used_pool[64];        /* its name; "" unknown */
+    /* With the proven window full: decode (median; of several proofs the slowest), and what evaluating a prompt that fills
+     * it took from its first token on, the load left out. The prompt grew rung by rung, and where a model evaluates parts
+     * of it again at each rung (sliding windows) that is more than one sent whole takes. NaN unknown. */
+    double full_decode_per_s, full_ttft_s;
 } o3_ceiling;
+
+/* The speed floor that was asked for: a full window that is slower than it is not stable. NaN: none. */
+typedef struct o3_floor {
+    double min_decode_per_s, max_ttft_s;
+} o3_floor;
 
 /* The race for knobs (num_thread, num_batch, num_gpu, use_mmap), in short visits at one window. */
 typedef enum o3_race_verdict {
@@ -117,6 +126,7 @@ typedef struct o3_result {
     bool known;               /* answered from the store */
     char weights[O3_TEXT_MAX]; /* which weights ruled */
     o3_ceiling ceiling;
+    o3_floor floor;
     int preset_count;
     o3_preset presets[O3_PRESETS_MAX];
     o3_race race;

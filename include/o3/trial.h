@@ -46,6 +46,7 @@ void o3_knob_set(o3_knobs *knobs, const o3_knob_field *field, int32_t value);
     X(O3_OUTCOME_TOO_LONG, "too-long", "was refused: prompt longer than context")  \
     X(O3_OUTCOME_SERVER_GONE, "server-gone", "lost its server")                    \
     X(O3_OUTCOME_MODEL_GONE, "model-gone", "lost its model")                       \
+    X(O3_OUTCOME_RELOADED, "reloaded", "had its model loaded anew under it")       \
     X(O3_OUTCOME_ERROR, "error", "was answered with an error")                     \
     X(O3_OUTCOME_TOO_HOT, "too-hot", "was stopped by us because the machine got too hot")
 
@@ -80,7 +81,8 @@ typedef struct o3_sample {
     double prefill_per_s;  /* added_tokens / prompt_eval_ns; NaN where meaningless */
     double decode_per_s;   /* (eval_tokens - 1) / eval_ns; NaN where meaningless */
     int64_t depth_tokens;  /* prompt_tokens + eval_tokens / 2: where decode_per_s was taken */
-    double foreign_cpu_frac; /* share of all usable cores used by others during the sample; NaN if unknown */
+    double foreign_cpu_frac; /* share of all usable cores used by others: just before the sample, during it or during its
+                                decode, whichever is most (each over 0.3 s at least); NaN if unknown */
     double psi_memory_frac;  /* share of the time in which something waited for memory; NaN if unknown */
     bool disturbed, warmup, outlier; /* marked, listed, never silently dropped */
     bool throttled; /* heat or its own alarm held a GPU's clock back meanwhile: disturbed as well */

@@ -21,11 +21,12 @@ typedef struct cli_options {
     int64_t num_gpu;  /* O3_UNSET: not given */
     int64_t pairs, jobs;   /* 0: not given */
     double lying, noise;   /* NaN: not given */
+    double min_decode_per_s, max_ttft_s; /* NaN: not given */
     const char *strategy, *machines; /* NULL: not given */
     bool markdown, csv;
 } cli_options;
 
-typedef enum cli_flag_type { CLI_SWITCH, CLI_TEXT, CLI_TIME, CLI_NUMBER, CLI_SHARE } cli_flag_type;
+typedef enum cli_flag_type { CLI_SWITCH, CLI_TEXT, CLI_TIME, CLI_NUMBER, CLI_SHARE, CLI_RATE } cli_flag_type;
 
 typedef struct cli_flag {
     const char *name; /* "budget", without dashes */

@@ -263,6 +263,19 @@ static bool is_decided(const o3_result *result)
     return result->race.verdict != O3_RACE_UNDECIDED && result->race.verdict != O3_RACE_NOT_RUN;
 }
 
+/* A floor there is, and every preset's own window was seen to keep it. */
+static bool is_fast(const o3_result *result)
+{
+    const o3_ceiling *c = &result->ceiling;
+    const o3_floor *f = &result->floor;
+    bool fast = c->proven_tokens > 0 && (f->min_decode_per_s > 0 || f->max_ttft_s > 0) &&
+                !(f->min_decode_per_s > 0 && !(c->full_decode_per_s >= f->min_decode_per_s)) &&
+                !(f->max_ttft_s > 0 && !(c->full_ttft_s <= f->max_ttft_s));
+    for (int i = 0; i < result->preset_count; i++)
+        fast = fast && result->presets[i].proven;
+    return fast;
+}
+
 static const struct gate {
     const char *name;
     bool (*holds)(const o3_result *result);
@@ -270,6 +283,7 @@ static const struct gate {
 } gates[] = {
     {"proven", is_proven, "no context was proven twice"},
     {"decided", is_decided, "the knobs were not decided"},
+    {"floor", is_fast, "no speed floor (--min-decode, --max-ttft) was asked for that every preset was seen to keep"},
 };
 
 /* result NULL: only the names are checked. */
@@ -280,10 +294,10 @@ static o3_status check_gates(const char *wanted, const o3_result *result, o3_err
         while (i < O3_COUNT(gates) && (strncmp(gates[i].name, p, (size_t)len) || gates[i].name[len]))
             i++;
         if (i == O3_COUNT(gates))
-            return o3_fail(err, O3_E_USAGE, "--gate %.*s is none; there are proven and decided", len, p);
+            return o3_fail(err, O3_E_USAGE, "--gate %.*s is none; there are proven, decided and floor", len, p);
         if (result && !gates[i].holds(result))
             return o3_fail(err, O3_E_GATE, "gate %s: %s%s%s", gates[i].name, gates[i].says,
-                           i && *result->race.why ? ": " : "", i ? result->race.why : "");
+                           i == 1 && *result->race.why ? ": " : "", i == 1 ? result->race.why : "");
     }
     return O3_OK;
 }

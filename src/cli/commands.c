@@ -16,6 +16,9 @@
 #define SPAN(flag_name, member, low_ms, high_ms, words)                                                     \
     {.name = (flag_name), .type = CLI_TIME, .offset = AT(member, double), .min = (low_ms), .max = (high_ms), \
      .value = "TIME", .help = (words)}
+#define MIN_DECODE(words)                                                                                   \
+    {.name = "min-decode", .type = CLI_RATE, .offset = AT(min_decode_per_s, double), .max = 1000000, \
+     .value = "TOK_PER_S", .help = (words)}
 #define HELP {.name = "help", .letter = 'h', .type = CLI_SWITCH, .offset = AT(help, bool), .help = "this text"}
 #define JSON SWITCH("json", json, "the answer as JSON (docs/schema) on stdout")
 #define VERBOSE(words)                                                                                      \
@@ -31,6 +34,9 @@ static const cli_flag optimize_flags[] = {
     NUMBER("samples", samples, 1, 50, "samples a rate; default: the configuration's (5)"),
     TEXT("preset", preset, "NAME", "only this preset; default: all"),
     TEXT("use-case", use_case, "NAME", "coding, rag, chat, tools or a row of yours: tilts the weights"),
+    MIN_DECODE("speed floor: a window that decodes slower when it is full is not stable"),
+    SPAN("max-ttft", max_ttft_s, 1, 1000000000,
+         "speed floor: nor is one whose whole prompt takes longer to evaluate; seconds, or 2m"),
     CONFIG,
     LEGACY,
     HOST,
@@ -38,7 +44,7 @@ static const cli_flag optimize_flags[] = {
     SWITCH("no-proof", no_proof, "leave out the second full fill; said in the result"),
     SWITCH("keep-knobs", keep_knobs, "do not race num_thread, num_batch, num_gpu, use_mmap against the defaults"),
     SWITCH("own-server", own_server, "also try KV type, flash attention, slots ... on a private `ollama serve`"),
-    TEXT("gate", gate, "WHAT", "exit 5 unless the answer is `proven` or the knobs are `decided`; both: proven,decided"),
+    TEXT("gate", gate, "WHAT", "exit 5 unless the answer is `proven`, the knobs are `decided`, the `floor` is kept; several: proven,floor"),
     SWITCH("unload-others", unload_others, "unload other models first; they are loaded again at the end"),
     SWITCH("force", force, "measure again what is known"),
     SWITCH("pull", pull, "pull the model without asking if it is not there"),
@@ -59,6 +65,8 @@ static const cli_flag predict_flags[] = {
     TEXT("machine", machine, "FILE", "for another machine (docs/machine.md, o3 hardware --json)"),
     TEXT("show", show, "FILE", "the model from a saved /api/show answer"),
     TEXT("gguf", gguf, "FILE", "the model from a GGUF file (of a split one the first part)"),
+    MIN_DECODE("says which windows are predicted to decode so fast when they are full"),
+    SPAN("max-ttft", max_ttft_s, 1, 1000000000, "and to evaluate a prompt that fills them in that time; seconds, or 2m"),
     SWITCH("accuracy", accuracy, "how far earlier predictions were off from what was measured"),
     HOST,
     CONFIG,
@@ -147,7 +155,9 @@ const cli_command cli_commands[] = {
                 "that fills the window is evaluated whole, twice, below every memory limit. Then measures the\n"
                 "presets against Ollama's defaults. Every sample is kept at once: after Ctrl-C the same command\n"
                 "goes on from there, and a known model on a known machine is answered from the store without a\n"
-                "load.",
+                "load.\n"
+                "With --min-decode or --max-ttft a window counts only if it is that fast when it is full: decode\n"
+                "there, and the time to the first token of a prompt that fills it, sent to a loaded model.",
      .example = "o3 optimize smollm2:135m --budget 15m"},
     {.name = "predict",
      .args = "[MODEL]",

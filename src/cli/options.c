@@ -33,6 +33,17 @@ static o3_status set_share(const cli_flag *flag, const char *text, double *at, o
     return O3_OK;
 }
 
+static o3_status set_rate(const cli_flag *flag, const char *text, double *at, o3_err *err)
+{
+    char *end;
+    double value = strtod(text, &end);
+    if (end == text || *end || !(value >= 0.01 && value <= (double)flag->max))
+        return o3_fail(err, O3_E_USAGE, "--%s %s is not a number from 0.01 to %lld, such as 20", flag->name, text,
+                       (long long)flag->max);
+    *at = value;
+    return O3_OK;
+}
+
 static o3_status set_time(const cli_flag *flag, const char *text, double *at, o3_err *err)
 {
     double value;
@@ -64,6 +75,8 @@ static o3_status set(const cli_flag *flag, const char *text, cli_options *option
         return set_number(flag, text, at, err);
     case CLI_SHARE:
         return set_share(flag, text, at, err);
+    case CLI_RATE:
+        return set_rate(flag, text, at, err);
     }
     return O3_OK;
 }
@@ -123,7 +136,7 @@ o3_status cli_parse(const cli_command *command, int argc, char **argv, cli_call 
     int count = 0;
     cli_call call = {.command = command,
                      .options = {.budget_s = NAN, .interval_s = NAN, .duration_s = NAN, .num_gpu = O3_UNSET,
-                                 .lying = NAN, .noise = NAN}};
+                                 .lying = NAN, .noise = NAN, .min_decode_per_s = NAN, .max_ttft_s = NAN}};
     for (const cli_flag *flag = command->flags; flag->name && count < FLAGS_MAX; flag++, count++) {
         longs[count] = (struct option){.name = flag->name,
                                        .has_arg = flag->type == CLI_SWITCH ? no_argument : required_argument,

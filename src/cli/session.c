@@ -37,6 +37,10 @@ o3_status cli_open_config(cli_session *session, o3_err *err)
                                       &session->notes, err);
     if (!status)
         say_new_notes(session, before);
+    if (!status && options->min_decode_per_s > 0)
+        session->config.objectives.min_decode_per_s = options->min_decode_per_s;
+    if (!status && options->max_ttft_s > 0)
+        session->config.objectives.max_ttft_s = options->max_ttft_s;
     return status;
 }
 

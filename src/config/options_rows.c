@@ -53,6 +53,11 @@ const o3_option config_options[] = {
      NOW("Weight of the response time in a preset of yours that states no weight at all.")},
     {.path = "objectives.stability_margin", REAL(objectives.stability_margin, 0.1, 1, ""), .fallback = "0.9",
      NOW("Anything but 0.9 lowers max_vram_percent and max_ram_percent to this share; it never raises them.")},
+    {.path = "objectives.min_decode_per_s", REAL(objectives.min_decode_per_s, 0.01, 1e6, "tokens/s"),
+     .fallback = "null",
+     NOW("Speed floor: a window that decodes slower when it is full is not stable (--min-decode); null is no floor.")},
+    {.path = "objectives.max_ttft_s", REAL(objectives.max_ttft_s, 0.001, 1e6, "s"), .fallback = "null",
+     NOW("Speed floor: a window whose whole prompt takes longer to evaluate is not stable (--max-ttft); null is none.")},
 
     {.path = "ai_guidance.autonomous_tuning", BOOL(ai_guidance.autonomous_tuning), .fallback = "true",
      NOW("false keeps the default's knobs (num_thread, num_gpu, use_mmap, num_batch 512): they are not raced.")},

@@ -33,6 +33,11 @@ void monitor_since_mark(o3_monitor *monitor, o3_window *ret_window)
     monitor->ops->since_mark(monitor, ret_window);
 }
 
+double monitor_foreign(o3_monitor *monitor, int64_t since_ns)
+{
+    return monitor->ops->foreign ? monitor->ops->foreign(monitor, since_ns) : (double)NAN;
+}
+
 o3_monitor_stop monitor_stop_reason(o3_monitor *monitor, char *dst, size_t dst_size)
 {
     return monitor->ops->stop_reason(monitor, dst, dst_size);

@@ -54,6 +54,7 @@ typedef struct monitor_ops {
     void (*peaks)(o3_monitor *, o3_peaks *ret_peaks);
     void (*mark)(o3_monitor *);
     void (*since_mark)(o3_monitor *, o3_window *ret_window);
+    double (*foreign)(o3_monitor *, int64_t since_ns); /* NULL: never known */
     o3_monitor_stop (*stop_reason)(o3_monitor *, char *dst, size_t dst_size);
     void (*rearm)(o3_monitor *);
     int64_t (*pool_bytes)(o3_monitor *, int pool);
@@ -81,6 +82,10 @@ void monitor_peaks(o3_monitor *monitor, o3_peaks *ret_peaks);        /* looks */
 /* Opens a window / closes it. One at a time. Both look. */
 void monitor_mark(o3_monitor *monitor);
 void monitor_since_mark(o3_monitor *monitor, o3_window *ret_window);
+/* What others took of the CPUs (o3_window.foreign_cpu_frac) since then, as far as the thread's last readings reach back:
+ * never over less than 0.3 s, so a shorter time is judged with what was just before it. NaN unknown, also when the
+ * engine's processes were named only meanwhile. Looks. */
+double monitor_foreign(o3_monitor *monitor, int64_t since_ns);
 /* The reading that set the token, as a sentence's end ("cgroup:/x at 275 MiB, 86 % of 320 MiB, over the limit of
  * 85 %"); "" if none. The first one stays until monitor_rearm. */
 o3_monitor_stop monitor_stop_reason(o3_monitor *monitor, char *dst, size_t dst_size);

@@ -31,6 +31,7 @@ typedef struct sampler {
     monitor_reading mark;
     bool marked;
     int runner_pid;
+    int64_t watched_ns;               /* since then the same processes are the engine's */
 
     /* under lock */
     monitor_limits limits;
@@ -197,6 +198,7 @@ static void sampler_watch(o3_monitor *monitor, int server_pid, int runner_pid)
         pthread_mutex_unlock(&m->lock);
     }
     look(m, 0, &reading);
+    m->watched_ns = reading.at_ns;
     pthread_mutex_unlock(&m->io);
 }
 
@@ -239,16 +241,16 @@ static int64_t difference(int64_t now, int64_t then)
     return now < 0 || then < 0 ? -1 : now > then ? now - then : 0;
 }
 
-static void window_cpu(const sampler *m, const monitor_reading *now, o3_window *window)
+static void window_cpu(const sampler *m, const monitor_reading *then, const monitor_reading *now, o3_window *window)
 {
-    int64_t busy = difference(now->busy_ticks, m->mark.busy_ticks);
-    int64_t all = difference(now->all_ticks, m->mark.all_ticks);
+    int64_t busy = difference(now->busy_ticks, then->busy_ticks);
+    int64_t all = difference(now->all_ticks, then->all_ticks);
     int cpus = sources_cpus(m->sources);
     if (busy < 0 || window->seconds < RATE_WINDOW_S || (cpus < 1 && all <= 0))
         return;
     /* CPUs x time where both are known: the kernel's sum of all columns is coarser on sleeping CPUs. */
     double possible = cpus > 0 ? cpus * window->seconds * (double)sysconf(_SC_CLK_TCK) : (double)all;
-    double engine = (double)(now->engine_ticks - m->mark.engine_ticks);
+    double engine = (double)(now->engine_ticks - then->engine_ticks);
     window->cpu_busy_frac = fmin((double)busy / possible, 1);
     if (now->engine_known)
         window->foreign_cpu_frac = fmin(fmax(((double)busy - engine) / possible, 0), 1);
@@ -264,7 +266,7 @@ static void sampler_since_mark(o3_monitor *monitor, o3_window *ret_window)
     look(m, MONITOR_READ_COUNTERS, &now);
     if (m->marked) {
         ret_window->seconds = (double)(now.at_ns - m->mark.at_ns) / (double)O3_NS_PER_S;
-        window_cpu(m, &now, ret_window);
+        window_cpu(m, &m->mark, &now, ret_window);
         int64_t waited_us = difference(now.psi_full_us, m->mark.psi_full_us);
         if (waited_us >= 0 && ret_window->seconds >= RATE_WINDOW_S)
             ret_window->psi_memory_frac = fmin((double)waited_us / 1e6 / ret_window->seconds, 1);
@@ -274,6 +276,31 @@ static void sampler_since_mark(o3_monitor *monitor, o3_window *ret_window)
         ret_window->oom_kills = difference(now.oom_kills, m->mark.oom_kills);
     }
     pthread_mutex_unlock(&m->io);
+}
+
+/* From the thread's own readings: whoever asks did not know beforehand that it would. */
+static double sampler_foreign(o3_monitor *monitor, int64_t since_ns)
+{
+    sampler *m = (sampler *)monitor;
+    monitor_reading now, then = {.at_ns = 0};
+    o3_window window = {.seconds = NAN, .foreign_cpu_frac = NAN};
+    pthread_mutex_lock(&m->io);
+    look(m, 0, &now);
+    int64_t latest_ns = now.at_ns - (int64_t)(RATE_WINDOW_S * (double)O3_NS_PER_S);
+    pthread_mutex_lock(&m->lock);
+    int64_t oldest = m->ticks > SAMPLER_KEPT ? m->ticks - SAMPLER_KEPT : 0;
+    for (int64_t tick = m->ticks; tick-- > oldest && (!then.at_ns || then.at_ns > since_ns);) {
+        const monitor_reading *kept = &m->kept[tick % SAMPLER_KEPT];
+        if (kept->at_ns <= latest_ns && kept->at_ns >= m->watched_ns)
+            then = *kept;
+    }
+    pthread_mutex_unlock(&m->lock);
+    if (then.at_ns) {
+        window.seconds = (double)(now.at_ns - then.at_ns) / (double)O3_NS_PER_S;
+        window_cpu(m, &then, &now, &window);
+    }
+    pthread_mutex_unlock(&m->io);
+    return window.foreign_cpu_frac;
 }
 
 static o3_monitor_stop sampler_stop_reason(o3_monitor *monitor, char *dst, size_t dst_size)
@@ -383,6 +410,7 @@ static const monitor_ops sampler_ops = {
     .peaks = sampler_peaks,
     .mark = sampler_mark,
     .since_mark = sampler_since_mark,
+    .foreign = sampler_foreign,
     .stop_reason = sampler_stop_reason,
     .rearm = sampler_rearm,
     .pool_bytes = sampler_pool_bytes,

@@ -141,16 +141,10 @@ bool probe_oom_killed(probe *p, o3_outcome outcome)
     return window.oom_kills > 0; /* the kernel's count tells what "unexpected EOF" does not */
 }
 
-o3_status probe_load(probe *p, o3_trial *trial, o3_err *err)
+/* One request that loads, and what came of it. *ret_loaded: the server said yes, and that was looked at. */
+static o3_status load(probe *p, o3_trial *trial, bool *ret_loaded, o3_err *err)
 {
-    o3_status status = probe_unload(p, err);
-    if (status)
-        return status;
-    o3_cancel_clear(p->cancel, O3_CANCEL_SAFETY); /* what the last runner did on its way out is over; what is not is seen */
-    if (p->monitor)
-        monitor_rearm(p->monitor);
-    if (p->monitor && trial->loads == 0) /* peaks are the trial's, whatever it reloads */
-        monitor_peaks_reset(p->monitor);
+    o3_status status;
     o3_reply reply;
     o3_generate request = {.model = p->model->name, .knobs = trial->asked, .keep_alive = "30m", .cancel = p->cancel,
                            .on_wait = p->on_wait, .ctx = p->ctx,
@@ -158,7 +152,7 @@ o3_status probe_load(probe *p, o3_trial *trial, o3_err *err)
     if (p->monitor)
         monitor_mark(p->monitor);
     trial->outcome = O3_OUTCOME_OK;
-    trial->loads++;
+    trial->reason[0] = '\0';
     trial->requests++;
     for (int tries = 0;; tries++) {
         status = o3_engine_generate(p->engine, &request, &reply, err);
@@ -181,5 +175,26 @@ o3_status probe_load(probe *p, o3_trial *trial, o3_err *err)
         status = probe_fatal(p, trial, err);
         return status ? status : probe_unload(p, err);
     }
+    p->load_ns = reply.wall_ns;
+    *ret_loaded = true;
     return read_back(p, trial, err);
+}
+
+o3_status probe_load(probe *p, o3_trial *trial, o3_err *err)
+{
+    o3_status status = probe_unload(p, err);
+    if (status)
+        return status;
+    o3_cancel_clear(p->cancel, O3_CANCEL_SAFETY); /* what the last runner did on its way out is over; what is not is seen */
+    if (p->monitor)
+        monitor_rearm(p->monitor);
+    if (p->monitor && trial->loads == 0) /* peaks are the trial's, whatever it reloads */
+        monitor_peaks_reset(p->monitor);
+    trial->loads++;
+    bool loaded = false;
+    status = load(p, trial, &loaded, err);
+    /* Another client's settings may have come in between: only what stays so is the server's answer. */
+    if (!status && loaded && (trial->outcome == O3_OUTCOME_CLAMPED || trial->outcome == O3_OUTCOME_ERROR))
+        status = load(p, trial, &loaded, err);
+    return status;
 }

@@ -14,6 +14,8 @@
 #define PROBE_DECODE_TOKENS 32   /* of one decode sample; below 16 a rate says nothing */
 #define PROBE_DECODE_MIN_TOKENS 16
 #define PROBE_DISTURBED_FRAC 0.10 /* foreign share of the usable CPUs that spoils a sample */
+#define PROBE_QUIET_NS (300 * O3_NS_PER_MS) /* that it is looked for in before a sample */
+#define PROBE_QUIET_WAITS 10 /* of 100 ms for a quiet moment; then none until a sample was quiet */
 
 typedef struct probe {
     /* given; all outlive the probe */
@@ -34,6 +36,7 @@ typedef struct probe {
     void *ctx;
     /* its state */
     o3_runner runner;
+    int64_t load_ns;             /* what the load took, by our clock */
     double chars_per_token;      /* measured; 4.0 before */
     bool counted;                /* an engine's count stands behind it */
     uint64_t texts;              /* texts begun */
@@ -41,6 +44,9 @@ typedef struct probe {
     size_t text_chars;           /* sent of it and evaluated */
     int64_t text_tokens;         /* the engine's count for that */
     int64_t window_tokens;       /* num_ctx in force */
+    int waits;                   /* for a quiet moment, since the last quiet sample */
+    double foreign_before;       /* share of the CPUs that others had just before the sample; NaN unknown */
+    double foreign_during;       /* and in all of it; NaN also where it was too short to tell */
     bool peaks_frozen;           /* samples no longer raise the trial's peaks */
     double last_decode_per_s;    /* of the previous, shallower depth in this load; NaN */
     int64_t last_depth_tokens;

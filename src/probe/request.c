@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One prompt sent, one sample kept. Every reply is checked before a number of it is believed: the prompt evaluated
  * whole, a final object, durations present. Retries take another text or seed and are samples of their own. */
+#include <errno.h>
+#include <signal.h>
+
 #include "probe_impl.h"
 
 #define TRIES 4               /* of one wanted sample, against repeat aborts and refusals */
 #define FILL_SLACK_TOKENS 8   /* kept free of a full window besides the tokens to generate */
+#define RELOAD_NS (250 * O3_NS_PER_MS) /* a loaded model is ready in a few ms */
 #define COLLAPSE 0.33         /* of the rate that a deeper attention explains */
 
 int64_t probe_deadline_ns(const probe *p, int64_t num_ctx, int64_t num_batch, int64_t new_tokens, int64_t eval_tokens)
@@ -21,9 +25,34 @@ int64_t probe_deadline_ns(const probe *p, int64_t num_ctx, int64_t num_batch, in
     return (int64_t)(seconds * 1e9);
 }
 
+/* A sample is not sent into a burst of somebody else's work: those pass. A machine that is busy for good is waited for
+ * once and then taken as it is, marked. */
+static void await_quiet(probe *p)
+{
+    p->foreign_before = NAN;
+    while (p->monitor) {
+        p->foreign_before = monitor_foreign(p->monitor, o3_now_ns() - PROBE_QUIET_NS);
+        if (!(p->foreign_before > PROBE_DISTURBED_FRAC) || p->waits == PROBE_QUIET_WAITS)
+            return;
+        p->waits++;
+        if (o3_wait(p->cancel, 100 * O3_NS_PER_MS))
+            return;
+    }
+}
+
+/* The worst of what others took just before the sample, in the whole of it, and in its decode, which the prefill of a
+ * long prompt would hide and which alone is too short to be judged. */
+static double foreign_of(const probe *p, const o3_reply *reply, const o3_window *window)
+{
+    int64_t decode_ns = reply->ttft_ns > 0 && reply->wall_ns > reply->ttft_ns ? reply->wall_ns - reply->ttft_ns : 0;
+    double end = monitor_foreign(p->monitor, o3_now_ns() - decode_ns);
+    return fmax(fmax(p->foreign_before, window->foreign_cpu_frac), end); /* of a NaN and a number the number */
+}
+
 static void measure(probe *p, const o3_reply *reply, o3_sample *s)
 {
     o3_window window = {.foreign_cpu_frac = NAN, .psi_memory_frac = NAN};
+    p->foreign_during = NAN;
     s->outcome = reply->outcome;
     s->prompt_tokens = reply->prompt_tokens;
     s->eval_tokens = reply->eval_tokens;
@@ -33,14 +62,18 @@ static void measure(probe *p, const o3_reply *reply, o3_sample *s)
     s->ttft_ns = reply->ttft_ns;
     s->wall_ns = reply->wall_ns;
     s->prefill_per_s = s->decode_per_s = NAN;
-    if (p->monitor && s->outcome != O3_OUTCOME_CANCELLED) /* a stop unloads first and looks afterwards */
+    if (p->monitor && s->outcome != O3_OUTCOME_CANCELLED) { /* a stop unloads first and looks afterwards */
         monitor_since_mark(p->monitor, &window);
+        p->foreign_during = window.foreign_cpu_frac;
+        window.foreign_cpu_frac = foreign_of(p, reply, &window);
+    }
     if (window.oom_kills > 0 && (s->outcome == O3_OUTCOME_CRASH || s->outcome == O3_OUTCOME_ERROR))
         s->outcome = O3_OUTCOME_OOM_RUN;
     s->foreign_cpu_frac = window.foreign_cpu_frac;
     s->psi_memory_frac = window.psi_memory_frac;
     s->throttled = window.gpu_throttled;
     s->disturbed = s->throttled || window.foreign_cpu_frac > PROBE_DISTURBED_FRAC;
+    p->waits = window.foreign_cpu_frac <= PROBE_DISTURBED_FRAC ? 0 : p->waits;
     if (s->outcome != O3_OUTCOME_OK || s->prompt_tokens <= 0)
         return;
     int64_t before = s->kind == O3_SAMPLE_PREFILL ? 0 : p->text_tokens;
@@ -95,11 +128,20 @@ static bool judge_sample(probe *p, o3_trial *trial, o3_sample *s, const o3_reply
     return false;
 }
 
+/* A good answer of another runner than the one that was loaded and read back: its caches were empty, and nobody knows what
+ * it measured. Where the runner cannot be seen, the request says how long it waited for a load. */
+static bool loaded_anew(const probe *p, const o3_reply *reply)
+{
+    if (p->runner.pid > 0)
+        return kill(p->runner.pid, 0) && errno == ESRCH;
+    return reply->load_ns > RELOAD_NS && reply->load_ns > p->load_ns / 2;
+}
+
 /* What is left to judge by beside a neighbour: threads wait for each other, so a light one costs up to two thirds, and a
  * heavy one (a second model being answered: 99 tok/s fell to 0.7) explains everything. */
-static double explained(const o3_sample *s)
+static double explained(const probe *p)
 {
-    return !s->disturbed ? 1 : s->foreign_cpu_frac < 0.3 ? 0.3 : 0;
+    return !(p->foreign_during > PROBE_DISTURBED_FRAC) ? 1 : p->foreign_during < 0.3 ? 0.3 : 0;
 }
 
 /* A token at depth d costs at most a + b d: falling much faster than 1/d, and than others' load explains, is paging. */
@@ -107,7 +149,7 @@ static void check_collapse(probe *p, o3_trial *trial, o3_sample *s)
 {
     if (isnan(s->decode_per_s))
         return;
-    double floor = p->last_decode_per_s * COLLAPSE * explained(s);
+    double floor = p->last_decode_per_s * COLLAPSE * explained(p);
     if (s->depth_tokens > p->last_depth_tokens && p->last_depth_tokens > 0)
         floor *= (double)p->last_depth_tokens / (double)s->depth_tokens;
     if (s->decode_per_s < floor) {
@@ -116,7 +158,9 @@ static void check_collapse(probe *p, o3_trial *trial, o3_sample *s)
                     s->decode_per_s, (long long)s->depth_tokens, p->last_decode_per_s, (long long)p->last_depth_tokens);
         return;
     }
-    if (s->disturbed && !isnan(p->last_decode_per_s)) /* a slow one would hide what follows */
+    /* A slow one would hide what follows; one that kept its speed beside a neighbour tells as much as a quiet one. */
+    double kept = p->last_decode_per_s * sqrt((double)p->last_depth_tokens / (double)s->depth_tokens);
+    if (s->disturbed && s->decode_per_s < kept)
         return;
     p->last_decode_per_s = s->decode_per_s;
     p->last_depth_tokens = s->depth_tokens;
@@ -161,6 +205,7 @@ static o3_status send_once(probe *p, o3_trial *trial, o3_sample *s, size_t chars
         .temperature = 0.8, .seed = seed, .keep_alive = "30m", .cancel = p->cancel,
         .on_wait = p->on_wait, .ctx = p->ctx,
         .deadline_ns = probe_deadline_ns(p, p->window_tokens, trial->asked.num_batch, added, num_predict)};
+    await_quiet(p);
     if (p->monitor)
         monitor_mark(p->monitor);
     o3_status status = o3_engine_generate(p->engine, &request, &reply, err);
@@ -181,7 +226,12 @@ static o3_status send_once(probe *p, o3_trial *trial, o3_sample *s, size_t chars
     if (reply.outcome == O3_OUTCOME_SERVER_GONE && still_there(p))
         reply.outcome = O3_OUTCOME_ERROR; /* one connection broke off: tried again */
     measure(p, &reply, s);
-    if (judge_sample(p, trial, s, &reply, chars)) {
+    bool good = judge_sample(p, trial, s, &reply, chars);
+    if (good && loaded_anew(p, &reply)) {
+        s->outcome = O3_OUTCOME_RELOADED;
+        probe_judge(trial, s->outcome, "the runner of this visit is gone, and a new one answered: another client asked for %s "
+                    "with other settings, or it crashed between two requests", p->model->name);
+    } else if (good) {
         trial->outcome = O3_OUTCOME_OK;
         trial->reason[0] = '\0';
         learn_density(p, (double)chars / (double)s->prompt_tokens);

@@ -101,8 +101,11 @@ static const field fields_ceiling[] = {
     GROUP("next_step", fields_next_step),
     COUNT(o3_ceiling, iterations), COUNT(o3_ceiling, loads), COUNT(o3_ceiling, fills),
     REAL(o3_ceiling, used_frac), TEXT(o3_ceiling, used_pool),
+    REAL(o3_ceiling, full_decode_per_s), REAL(o3_ceiling, full_ttft_s),
     END,
 };
+
+static const field fields_floor[] = {REAL(o3_floor, min_decode_per_s), REAL(o3_floor, max_ttft_s), END};
 
 static const field fields_race[] = {
     {.name = "verdict", .type = FIELD_RACE, .offset = AT(o3_race, verdict, o3_race_verdict)},
@@ -152,6 +155,7 @@ const field fields_result[] = {
     {.name = "profile", .type = FIELD_PROFILE},
     {.name = "ceiling", .type = FIELD_PART, .required = true, .offset = AT(o3_result, ceiling, o3_ceiling),
      .part = fields_ceiling},
+    PART(o3_result, floor, fields_floor),
     PART(o3_result, race, fields_race),
     {.name = "presets", .type = FIELD_PRESETS, .required = true},
     PART(o3_result, baseline, fields_preset),

@@ -41,10 +41,24 @@ static const char *times(int n, char *dst, size_t size)
     return dst;
 }
 
+/* "; full it decodes 21.3 tok/s (floor 20)": only where a floor was asked for. */
+static void floor_text(char *dst, size_t size, const o3_result *result)
+{
+    const o3_ceiling *c = &result->ceiling;
+    size_t len;
+    dst[0] = '\0';
+    if (result->floor.min_decode_per_s > 0 && isfinite(c->full_decode_per_s))
+        o3_format(dst, size, "; full it decodes %.1f tok/s (floor %g)", c->full_decode_per_s, result->floor.min_decode_per_s);
+    len = strlen(dst);
+    if (result->floor.max_ttft_s > 0 && isfinite(c->full_ttft_s))
+        o3_format(dst + len, size - len, "; a full prompt takes %.3g s to the first token (at most %g)", c->full_ttft_s,
+                  result->floor.max_ttft_s);
+}
+
 static void add_ceiling(o3_buf *buf, bool colour, const o3_result *result)
 {
     const o3_ceiling *c = &result->ceiling;
-    char proven[32], filled[32], next[32], often[24], line[O3_TEXT_MAX + 400], tail[O3_TEXT_MAX + 64] = "", used[128] = "";
+    char proven[32], filled[32], next[32], often[24], line[O3_TEXT_MAX + 400], tail[O3_TEXT_MAX + 64] = "", used[320] = "";
     text_tokens(proven, sizeof(proven), c->proven_tokens);
     text_tokens(filled, sizeof(filled), c->filled_tokens);
     text_tokens(next, sizeof(next), c->next_num_ctx);
@@ -54,6 +68,8 @@ static void add_ceiling(o3_buf *buf, bool colour, const o3_result *result)
         O3_FORMAT(tail, "; %s", c->next_reason);
     if (isfinite(c->used_frac))
         O3_FORMAT(used, "; %.0f %% of what is safe of %s in use", 100 * c->used_frac, c->used_pool);
+    size_t used_len = strlen(used);
+    floor_text(used + used_len, sizeof(used) - used_len, result);
     if (c->proven_tokens > 0 && c->filled_tokens > 0)
         O3_FORMAT(line, "num_ctx %s proven: a prompt of %s tokens evaluated whole, %s%s%s", proven, filled,
                   times(c->proofs, often, sizeof(often)), used, tail);

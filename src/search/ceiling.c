@@ -2,6 +2,8 @@
 /* The bookkeeping that all strategies share: what loaded, was filled, failed; and how the search is told about it. */
 #include "search_impl.h"
 
+#define FLOOR_WORTH 0.03 /* below it more of window than this share pays for another fill */
+#define FLOOR_STEP 6     /* back from a window that was too slow: at least the window >> this, each time twice as much */
 #define DEEP_FRAC 0.7 /* of the window: what broke before that broke at a depth */
 
 void search_ceiling_init(search_ceiling *s, const o3_profile *profile, const o3_model *model,
@@ -62,11 +64,24 @@ static int64_t beside_failures(const search_ceiling *s, int64_t num_ctx)
     return num_ctx;
 }
 
+/* Too slow is not too big: nothing above keeps the floor either, and the rungs of the visit told about where it is
+ * crossed, whatever the strategy. A window that keeps it ends the search, unless it was found to be much faster. */
+static int64_t towards_floor(search_ceiling *s)
+{
+    int64_t high = search_top(s), next = s->keeps < high ? s->keeps : high;
+    s->must_fill = true;
+    if (s->proven && (s->fills > 1 || (double)(next - s->proven) < FLOOR_WORTH * (double)s->proven))
+        return 0;
+    return next;
+}
+
 int64_t search_ceiling_ask(search_ceiling *s)
 {
     int64_t next = s->asked;
     if (s->placement == SEARCH_PLACE_NEXT)
         s->placement = SEARCH_PLACE_ASKED;
+    else if (s->keeps)
+        next = towards_floor(s);
     else
         next = beside_failures(s, s->strategy->ask(s));
     if (next <= 0)
@@ -83,6 +98,8 @@ static void fail(search_ceiling *s, o3_outcome outcome, const char *reason)
     search_failures_learn(&s->failures, s->profile, s->model, &s->setting, &trial, false);
     s->surprised = true;
     s->last_failure = outcome;
+    if (outcome != O3_OUTCOME_SLOW)
+        s->keeps = 0; /* what failed is not about speed: the strategy goes on */
     if (s->asked < s->failed) {
         s->failed = s->asked;
         s->failed_kind = O3_STEP_MEASURED;
@@ -167,6 +184,17 @@ void search_ceiling_reached(search_ceiling *s, int64_t depth_tokens)
     s->deep = s->deep || (depth_tokens > 0 && (double)depth_tokens < DEEP_FRAC * (double)s->asked);
     if (depth_tokens > s->reached)
         s->reached = depth_tokens;
+}
+
+void search_ceiling_paced(search_ceiling *s, bool slow, int64_t keeps_tokens)
+{
+    int back = FLOOR_STEP - s->failed_fills;
+    int64_t most = slow ? s->asked - (s->asked >> (back > 1 ? back : 1)) : s->failed - O3_CTX_GRID;
+    if (!slow && !s->keeps)
+        return;
+    s->keeps = search_grid(keeps_tokens < most ? keeps_tokens : most);
+    if (s->keeps < O3_CTX_GRID)
+        s->keeps = O3_CTX_GRID;
 }
 
 void search_ceiling_filled(search_ceiling *s, o3_outcome outcome, const char *reason, const search_reading *read)

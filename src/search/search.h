@@ -12,7 +12,7 @@
 typedef enum search_effect {
     SEARCH_FITS,
     SEARCH_TOO_BIG, /* of memory: whatever asks for as much fails too, in the same placement */
-    SEARCH_SMALLER, /* the server gave less than was asked for */
+    SEARCH_SMALLER, /* the server gave less than was asked for, or was slower than the user's floor */
     SEARCH_BROKEN,  /* this point does not work; it says nothing of others */
     SEARCH_NOTHING, /* of the server or of us, not of the point */
 } search_effect;
@@ -99,6 +99,7 @@ typedef struct search_ceiling {
     int64_t reached;           /* longest prompt that was evaluated, in whatever window; 0 none */
     bool deep;                 /* a fill broke at a depth far from its end: the prompt was too long, not the window */
     bool hole_tried;           /* a point above a failure was tried once: feasibility need not be monotone */
+    int64_t keeps;             /* largest window that is expected to keep the speed floor; 0 = none was too slow */
     bool spill_expected;       /* not even the smallest window fits the devices: a spill is no failure */
     search_placement placement;
     o3_outcome last_failure;
@@ -133,6 +134,9 @@ bool search_ceiling_loaded(search_ceiling *s, o3_outcome outcome, const char *re
 void search_ceiling_filled(search_ceiling *s, o3_outcome outcome, const char *reason, const search_reading *read);
 /* Said before a fill that failed is told: the longest prompt that was evaluated in it. */
 void search_ceiling_reached(search_ceiling *s, int64_t depth_tokens);
+/* Where there is a speed floor, said before a fill is told: whether it fell below, and the largest window that is
+ * expected to keep it, as the rungs of the visit show. */
+void search_ceiling_paced(search_ceiling *s, bool slow, int64_t keeps_tokens);
 /* There is no time for the asked num_ctx; `affordable` is the largest that there is time for (0 = none). */
 void search_ceiling_budget(search_ceiling *s, int64_t affordable, const char *reason);
 /* Fills proven/allocated/trained, the next step and why it is out, iterations. */

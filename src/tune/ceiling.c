@@ -6,7 +6,7 @@
  * a whole batch, or the compute buffer would never be written to its end and the proof would miss those bytes. */
 visit_plan ceiling_ladder(const session *s, o3_knobs knobs, int64_t num_ctx)
 {
-    visit_plan plan = {.knobs = knobs, .fill = true, .milder = true};
+    visit_plan plan = {.knobs = knobs, .fill = true, .milder = true, .floor = floor_set(s) ? FLOOR_KEPT : FLOOR_NOT_ASKED};
     const struct { int64_t depth; int decodes; } rungs[] = {
         {presets_equal_depth(num_ctx), s->samples}, {num_ctx / 4, 3}, {num_ctx / 2, s->samples + TUNE_SPARE},
         {num_ctx * 3 / 4, 3},
@@ -39,10 +39,21 @@ static int64_t affordable(const session *s, int64_t num_ctx)
 
 /* Outcomes that say nothing of the context: repeated once before they count. Thrashing is among them, because a busy
  * neighbour's memory looks the same; but where the last window that failed did so twice, this one is believed. */
-static bool worth_repeating(const search_ceiling *search, o3_outcome outcome)
+static bool worth_repeating(const session *s, const search_ceiling *search, const o3_trial *trial)
 {
-    return outcome == O3_OUTCOME_REPEAT_ABORT || outcome == O3_OUTCOME_BUSY || outcome == O3_OUTCOME_ERROR ||
+    o3_outcome outcome = trial->outcome;
+    return (outcome == O3_OUTCOME_SLOW && floor_doubtful(s, trial)) ||
+           outcome == O3_OUTCOME_REPEAT_ABORT || outcome == O3_OUTCOME_BUSY || outcome == O3_OUTCOME_ERROR ||
            (outcome == O3_OUTCOME_THRASHING && search->last_failure != O3_OUTCOME_THRASHING);
+}
+
+/* Where there is a floor: how fast the visit was. */
+static void tell_pace(const session *s, search_ceiling *search, const o3_trial *trial)
+{
+    curve c = cost_curve(trial);
+    bool slow = trial->outcome == O3_OUTCOME_SLOW;
+    if (c.count && floor_set(s) && (slow || trial->outcome == O3_OUTCOME_OK))
+        search_ceiling_paced(search, slow, floor_window(s, &c, slow ? search->asked : search->trained));
 }
 
 /* One iteration; *ret_done when the search is. */
@@ -60,7 +71,7 @@ static o3_status iterate(session *s, search_ceiling *search, bool *ret_done, o3_
         O3_FORMAT(reason, "not tried: filling %lld tokens would take about %s, %s of the budget are left",
                   (long long)num_ctx, cost, left);
         search_ceiling_budget(search, affordable(s, num_ctx), reason);
-        s->partial = true;
+        s->partial = s->partial || !(cost_fill_least_s(s, num_ctx) > s->config->objectives.max_ttft_s); /* out anyway */
         return O3_OK;
     }
     visit_plan plan = ceiling_ladder(s, search->setting.knobs, num_ctx);
@@ -70,7 +81,7 @@ static o3_status iterate(session *s, search_ceiling *search, bool *ret_done, o3_
     s->expected_s = tune_elapsed_s(s) + cost_visit_s(s, &plan) + presets_rest_s(s, 0);
     tune_say(s, O3_EVENT_PROGRESS, "Ceiling: filling %lld tokens", (long long)num_ctx);
     o3_status status = visit_run(s, &plan, &trial, err);
-    if (!status && trial->sample_count && worth_repeating(search, trial->outcome)) {
+    if (!status && trial->sample_count && worth_repeating(s, search, trial)) {
         O3_FORMAT(plan.purpose, "%sproof-1-again", s->prefix);
         plan.search = NULL; /* it said yes to this load before */
         status = visit_run(s, &plan, &trial, err);
@@ -86,7 +97,8 @@ static o3_status iterate(session *s, search_ceiling *search, bool *ret_done, o3_
     else if (trial->outcome == O3_OUTCOME_CANCELLED) /* the budget; what the ladder reached is known to fit it */
         search_ceiling_budget(search, affordable(s, num_ctx), trial->reason);
     else if (trial->sample_count) {
-        if (trial->outcome != O3_OUTCOME_OK)
+        tell_pace(s, search, trial);
+        if (trial->outcome != O3_OUTCOME_OK && trial->outcome != O3_OUTCOME_SLOW)
             search_ceiling_reached(search, trial->depth_tokens);
         search_ceiling_filled(search, trial->outcome, trial->reason, visit_read(s, trial, &read));
     }
@@ -168,7 +180,8 @@ static o3_status prove_again(session *s, search_ceiling *search, bool *ret_again
     search_reading read;
     search->asked = c->proven_tokens;
     /* The fill comes first in the visit: what fails behind it is not the window's fault. */
-    if (!visit_filled(trial, c->proven_tokens)) {
+    if (trial->outcome == O3_OUTCOME_SLOW || !visit_filled(trial, c->proven_tokens)) {
+        tell_pace(s, search, trial);
         search_ceiling_filled(search, trial->outcome == O3_OUTCOME_OK ? O3_OUTCOME_TRUNCATED : trial->outcome,
                               trial->reason, visit_read(s, trial, &read));
         *ret_again = true;
@@ -219,6 +232,7 @@ o3_status stage_ceiling(session *s, o3_err *err)
             return status;
     }
     take_use(s);
+    floor_take(s);
     say_ceiling(s);
     return O3_OK;
 }
@@ -267,6 +281,11 @@ o3_status stage_quick(session *s, o3_err *err)
     if (!loaded)
         o3_note(&s->result->notes, "the load at %lld %s: %s", (long long)num_ctx, o3_outcome_text(trial->outcome),
                 trial->reason);
-    presets_choose(s, num_ctx);
+    int64_t keeps = floor_window(s, &s->curve, num_ctx);
+    if (keeps == 0)
+        o3_note(&s->result->notes, "no window is expected to keep the speed floor; a full run looks for one");
+    else if (keeps < num_ctx)
+        o3_note(&s->result->notes, "the speed floor is expected to be kept by windows of up to %lld tokens", (long long)keeps);
+    presets_choose(s, keeps);
     return O3_OK;
 }

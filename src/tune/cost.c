@@ -30,9 +30,8 @@ static double prior_fill_s(const session *s, int64_t tokens)
     return (double)tokens / rates_at(s, tokens).prefill_per_s;
 }
 
-double cost_fill_s(const session *s, int64_t tokens)
+double cost_fill_by_s(const session *s, const curve *c, int64_t tokens)
 {
-    const curve *c = &s->curve;
     if (tokens <= 0)
         return 0;
     if (c->count == 0)
@@ -45,6 +44,21 @@ double cost_fill_s(const session *s, int64_t tokens)
      * before it, whatever the prediction says of the placement at another window. */
     double shape = prior_fill_s(s, tokens) / prior_fill_s(s, (int64_t)deepest);
     return c->fill_s[c->count - 1] * fmax(shape, (double)tokens / deepest);
+}
+
+double cost_fill_s(const session *s, int64_t tokens)
+{
+    return cost_fill_by_s(s, &s->curve, tokens);
+}
+
+double cost_token_by_s(const session *s, const curve *c, int64_t depth_tokens)
+{
+    double token_s[TUNE_CURVE_MAX], first = c->depth[0], last = c->count ? c->depth[c->count - 1] : NAN;
+    for (int i = 0; i < c->count; i++)
+        token_s[i] = 1 / c->decode_per_s[i];
+    double depth = (double)depth_tokens, known = c->count ? fmin(fmax(depth, first), last) : NAN;
+    double shape = known == depth ? 1 : rates_at(s, (int64_t)known).decode_per_s / rates_at(s, depth_tokens).decode_per_s;
+    return c->count ? shape * stats_interpolate(c->depth, token_s, c->count, depth) : 1 / rates_at(s, depth_tokens).decode_per_s;
 }
 
 double cost_fill_least_s(const session *s, int64_t tokens)
@@ -117,7 +131,7 @@ static void make_monotone(curve *c)
             c->decode_per_s[i++] = mean[b];
 }
 
-void cost_learn(session *s, const o3_trial *trial)
+curve cost_curve(const o3_trial *trial)
 {
     curve fresh = {0};
     double fill_s = 0;
@@ -133,6 +147,12 @@ void cost_learn(session *s, const o3_trial *trial)
             curve_add(&fresh, (double)sample->prompt_tokens, decode, fill_s);
     }
     make_monotone(&fresh);
+    return fresh;
+}
+
+void cost_learn(session *s, const o3_trial *trial)
+{
+    curve fresh = cost_curve(trial);
     if (fresh.count && (!s->curve.count || fresh.depth[fresh.count - 1] >= s->curve.depth[s->curve.count - 1]))
         s->curve = fresh;
     if (!s->curve.count)

@@ -134,6 +134,26 @@ static void advise_apu(o3_outlook *o, const o3_setting *setting, const o3_calibr
     }
 }
 
+/* A floor is held against full windows; rows ascend, and so does what they take. */
+static void note_floor(o3_outlook *o, const o3_config *config)
+{
+    double min_decode = config->objectives.min_decode_per_s, max_ttft = config->objectives.max_ttft_s;
+    int64_t keeps = 0;
+    if (!(min_decode > 0 || max_ttft > 0))
+        return;
+    for (int i = 0; i < o->row_count; i++) {
+        const o3_speed *full = &o->rows[i].full;
+        if (o->rows[i].fits && !(full->decode_per_s.mid < min_decode) &&
+            !(full->ttft_ms.mid > 1000 * max_ttft))
+            keeps = o->rows[i].num_ctx;
+    }
+    if (keeps)
+        o3_note(&o->notes, "the speed floor is predicted to be kept by a full window up to num_ctx %lld of those in the table",
+                (long long)keeps);
+    else
+        o3_note(&o->notes, "no window in the table is predicted to keep the speed floor when it is full");
+}
+
 void o3_outlook_make(o3_outlook *ret_outlook, const o3_config *config, const o3_profile *profile, const o3_model *model,
                      const char *engine_version, const o3_setting *setting, const o3_calibration *calibration)
 {
@@ -165,6 +185,7 @@ void o3_outlook_make(o3_outlook *ret_outlook, const o3_config *config, const o3_
     o->on_device_decode_per_s = on_device_rate(o, &at, calibration);
     o->optimize_s = o3_optimize_seconds(config, profile, model, &at, calibration);
     add_rows(o, &at, calibration);
+    note_floor(o, config);
 }
 
 void o3_outlook_line_make(o3_outlook_line *ret_line, const o3_profile *profile, const o3_model *model,

@@ -105,6 +105,7 @@ void presets_choose(session *s, int64_t ceiling_tokens)
 visit_plan visit_preset_plan(const session *s, o3_knobs knobs, int64_t num_ctx, const o3_category *category, bool fill)
 {
     visit_plan plan = {.knobs = knobs, .fresh_count = s->samples + TUNE_SPARE, .fill = fill, .milder = true};
+    bool floor = fill && category && floor_set(s); /* the defaults are what they are */
     plan.fresh_tokens = category ? o3_preset_ttft_tokens(category, num_ctx) : 512;
     if (plan.fresh_tokens > num_ctx / 2)
         plan.fresh_tokens = num_ctx / 2;
@@ -116,7 +117,8 @@ visit_plan visit_preset_plan(const session *s, o3_knobs knobs, int64_t num_ctx, 
     visit_add_rung(&plan, presets_equal_depth(num_ctx), s->samples);
     visit_add_rung(&plan, num_ctx / 2, s->samples + TUNE_SPARE);
     if (fill)
-        visit_add_rung(&plan, num_ctx - PROBE_DECODE_TOKENS, 1);
+        visit_add_rung(&plan, num_ctx - PROBE_DECODE_TOKENS, floor ? s->samples : 1);
+    plan.floor = floor ? FLOOR_LENIENT : FLOOR_NOT_ASKED;
     return plan;
 }
 
@@ -327,7 +329,8 @@ double presets_rest_s(const session *s, int from)
     return total;
 }
 
-static o3_status measure_row(session *s, o3_preset *row, const o3_category *category, o3_err *err)
+/* *ret_slow: it does not keep the speed floor, so it is none to hand out. */
+static o3_status measure_row(session *s, o3_preset *row, const o3_category *category, bool *ret_slow, o3_err *err)
 {
     const o3_trial *visit, *trials[TUNE_TRIALS_MAX];
     int64_t num_ctx = row->knobs.num_ctx;
@@ -343,8 +346,9 @@ static o3_status measure_row(session *s, o3_preset *row, const o3_category *cate
     o3_status status = visit_run(s, &plan, &visit, err);
     if (status)
         return status;
+    *ret_slow = visit->outcome == O3_OUTCOME_SLOW;
     if (visit->outcome != O3_OUTCOME_OK) {
-        s->partial = true;
+        s->partial = s->partial || !*ret_slow;
         o3_note(&s->result->notes, "%s was not measured at %lld tokens: it %s (%s)", row->name, (long long)num_ctx,
                 o3_outcome_text(visit->outcome), visit->reason);
         return O3_OK;
@@ -352,18 +356,26 @@ static o3_status measure_row(session *s, o3_preset *row, const o3_category *cate
     row->knobs.num_batch = visit->asked.num_batch; /* less than was chosen, after heat */
     heat_say(s, row);
     presets_take(s, row, trials, trials_for(s, row, visit, trials));
+    if (num_ctx != s->result->ceiling.proven_tokens && floor_doubtful(s, visit)) /* the ceiling itself kept it once */
+        row->proven = false;
     return O3_OK;
 }
 
 o3_status stage_presets(session *s, o3_err *err)
 {
     tune_say(s, O3_EVENT_STAGE, "Presets");
-    presets_choose(s, s->result->ceiling.proven_tokens);
-    for (int i = 0; i < s->result->preset_count; i++) {
-        o3_preset *row = &s->result->presets[i];
-        o3_status status = measure_row(s, row, o3_config_category(s->config, row->name), err);
+    o3_result *r = s->result;
+    presets_choose(s, r->ceiling.proven_tokens);
+    for (int i = 0; i < r->preset_count; i++) {
+        o3_preset *row = &r->presets[i];
+        bool slow = false;
+        o3_status status = measure_row(s, row, o3_config_category(s->config, row->name), &slow, err);
         if (status)
             return status;
+        if (slow) {
+            r->preset_count--;
+            memmove(row, row + 1, (size_t)(r->preset_count - i--) * sizeof(*row));
+        }
     }
     return O3_OK;
 }

@@ -318,7 +318,7 @@ void stage_predict(session *s)
     s->probe.prefill_per_s = fmin(e.prefill_per_s.low, 0.5 * e.prefill_per_s.mid);
     s->probe.decode_per_s = fmin(e.decode_full_per_s.low, 0.3 * e.decode_full_per_s.mid);
     s->probe.cache_bytes_per_token = e.prompt_cache_bytes_per_token;
-    presets_choose(s, ceiling);
+    presets_choose(s, floor_window(s, &s->curve, ceiling));
     s->result->ceiling.trained_tokens = s->model->trained_tokens;
     tune_event(s, (o3_event){.kind = O3_EVENT_PREDICTED, .estimate = &e, .result = s->result, .model = s->model,
                              .profile = s->profile, .done_frac = NAN, .left_s = NAN});

@@ -53,7 +53,7 @@ static int points_of(const o3_trial *trial, o3_rate_point *points)
     double filled_s = 0;
     bool fresh_done = false;
     /* One that failed was at a limit of the machine: its rates are not what a setting that works would reach. */
-    if (trial->outcome != O3_OUTCOME_OK && trial->outcome != O3_OUTCOME_CANCELLED)
+    if (trial->outcome != O3_OUTCOME_OK && trial->outcome != O3_OUTCOME_CANCELLED && trial->outcome != O3_OUTCOME_SLOW)
         return 0;
     for (int i = 0; i < trial->sample_count; i++) {
         const o3_sample *sample = &trial->samples[i];

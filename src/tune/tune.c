@@ -43,7 +43,8 @@ session *session_new(const o3_world *given, const o3_request *request, o3_result
     session *s = o3_alloc(1, sizeof(*s));
     o3_world *world = &s->own_world;
     *result = (o3_result){.cost = {.wall_s = NAN, .lower_bound_s = NAN}, .ceiling = {.trained_tokens = -1,
-                          .next_num_ctx = -1, .used_frac = NAN}};
+                          .next_num_ctx = -1, .used_frac = NAN, .full_decode_per_s = NAN, .full_ttft_s = NAN},
+                          .floor = {given->config->objectives.min_decode_per_s, given->config->objectives.max_ttft_s}};
     result->baseline = o3_preset_none;
     result->race = (o3_race){.knobs = O3_KNOBS_DEFAULT, .finalist = O3_KNOBS_DEFAULT, .decode_weight = NAN, .gain_low = NAN, .gain = NAN, .gain_high = NAN, .promised = NAN,
                              .shrunk = NAN, .num_ctx = -1, .prompt_tokens = -1};
@@ -143,6 +144,8 @@ static o3_status nothing_proven(session *s, o3_err *err)
 {
     const o3_ceiling *c = &s->result->ceiling;
     const o3_trial *last = s->trial_count ? s->trials[s->trial_count - 1] : NULL;
+    if (c->next_kind == O3_STEP_MEASURED && floor_nothing(s, err))
+        return O3_E_UNSAFE;
     if (c->next_kind == O3_STEP_BUDGET || s->partial)
         return O3_OK; /* best so far: the presets stay predicted, and the notes say why */
     if (last && last->outcome != O3_OUTCOME_OVER_LIMIT && last->outcome != O3_OUTCOME_TOO_HOT && last->outcome != O3_OUTCOME_OK)

@@ -88,6 +88,13 @@ void tune_progress(session *s);
 double tune_elapsed_s(const session *s);
 double tune_left_s(const session *s); /* of the budget */
 
+/* What the user's speed floor is to a visit. */
+typedef enum visit_floor {
+    FLOOR_NOT_ASKED,
+    FLOOR_KEPT,   /* below it the trial is slow */
+    FLOOR_LENIENT /* the same, but what a busy neighbour explains is only noted: a deeper ladder kept it */
+} visit_floor;
+
 /* A visit: one load, in it unique prompts, then one growing prompt with decode samples on the way. */
 typedef struct visit_plan {
     char purpose[O3_PURPOSE_MAX];
@@ -99,6 +106,7 @@ typedef struct visit_plan {
     int decode_count[8];     /* decode samples wanted at each rung, the rung's own included */
     bool fill;               /* the last rung fills the window */
     double most_s;           /* unique prompts end after it, with as many samples as there are; 0 = no end of its own */
+    visit_floor floor;
     bool race;               /* settings are compared: what spills is slow, not wrong */
     bool milder;             /* too hot: tried again with a smaller num_batch. Where settings are compared it ends there */
     search_ceiling *search;  /* asked after the load whether to go on; NULL = go on */
@@ -120,11 +128,34 @@ void heat_say(session *s, const o3_preset *row); /* a note, if its batch is what
 
 /* cost.c */
 double cost_fill_s(const session *s, int64_t tokens);  /* expected, by curve, calibration or prior */
+/* By the rungs of one ladder, outside of them by the shape of the prediction: the same, and of one token at a depth. */
+double cost_fill_by_s(const session *s, const curve *c, int64_t tokens);
+double cost_token_by_s(const session *s, const curve *c, int64_t depth_tokens);
 double cost_fill_least_s(const session *s, int64_t tokens); /* the same at best: a prior alone rules nothing out */
 double cost_decode_s(const session *s, int64_t depth_tokens, int samples);
 double cost_visit_s(const session *s, const visit_plan *plan);
+curve cost_curve(const o3_trial *trial);
 void cost_learn(session *s, const o3_trial *trial);    /* curve and rates from a ladder */
 void cost_finish(session *s);                          /* totals and the lower bound into the result */
+
+/* floor.c: the user's speed floor, a part of "stable" where there is one (objectives.min_decode_per_s, max_ttft_s). */
+typedef struct pace { /* of a ladder at its deepest rung */
+    int64_t tokens;      /* of its prompt; 0: no rung */
+    double decode_per_s; /* median; NaN unknown */
+    double ttft_s;       /* of that prompt from its first token on: what evaluating it took, rung by rung; NaN unknown */
+    bool decode_disturbed, ttft_disturbed; /* nothing undisturbed was there */
+} pace;
+pace floor_pace(const o3_trial *trial);
+bool floor_set(const session *s);
+/* After a rung: a trial that is below the floor becomes O3_OUTCOME_SLOW. `last`: the rung that fills the window; the
+ * others must be clearly below, for no deeper one is faster. */
+void floor_check(session *s, o3_trial *trial, visit_floor strict, bool last);
+bool floor_doubtful(const session *s, const o3_trial *trial); /* too slow, beside a busy neighbour */
+/* The largest window, num_ctx at most, that is expected to keep it by a ladder's curve; 0 = none. Without a floor: num_ctx. */
+int64_t floor_window(const session *s, const curve *c, int64_t num_ctx);
+void floor_take(session *s); /* what the ceiling's full window gave, into the result */
+/* O3_E_UNSAFE where the floor is what no window kept, with the fastest that was seen; else O3_OK. */
+O3_NODISCARD o3_status floor_nothing(const session *s, o3_err *err);
 
 /* look.c: what was measured on this machine earlier, into profile->bandwidth */
 O3_NODISCARD o3_status look_bandwidth(const o3_world *world, o3_profile *profile, o3_err *err);

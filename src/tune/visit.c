@@ -3,6 +3,7 @@
 #include "tune_impl.h"
 
 #define PRECISE 0.05      /* a rate is measured until its interval is its mean +- this share, or twice as many samples */
+#define RELOADS_MOST 2    /* visits that another client spoils before the run gives way to it */
 #define DISTURBED_EXTRA 3 /* repeats beyond the wanted samples before disturbed ones are taken as they are */
 
 static int memory_seen_in(const o3_profile *profile, const char *pool)
@@ -54,12 +55,19 @@ static bool only_loaded(const visit_plan *plan, const o3_trial *trial)
     return plan->search && plan->search->must_fill && trial->outcome == O3_OUTCOME_OK && !trial->sample_count;
 }
 
+/* What the server or its other clients did to us says nothing of the knobs. */
+static bool passing(o3_outcome outcome)
+{
+    return outcome == O3_OUTCOME_SERVER_GONE || outcome == O3_OUTCOME_MODEL_GONE || outcome == O3_OUTCOME_BUSY ||
+           outcome == O3_OUTCOME_RELOADED;
+}
+
 static o3_status recall(session *s, const visit_plan *plan, const o3_trial **ret_trial, o3_err *err)
 {
     *ret_trial = NULL;
     for (int i = 0; i < s->trial_count; i++)
         if (!strcmp(s->trials[i]->purpose, plan->purpose) && o3_knobs_equal(&s->trials[i]->asked, &plan->knobs) &&
-            !only_loaded(plan, s->trials[i]))
+            !only_loaded(plan, s->trials[i]) && s->trials[i]->outcome != O3_OUTCOME_RELOADED)
             *ret_trial = s->trials[i];
     if (*ret_trial || !s->world->store || !s->result->run_id[0])
         return O3_OK;
@@ -67,11 +75,7 @@ static o3_status recall(session *s, const visit_plan *plan, const o3_trial **ret
     bool found = false;
     o3_status status = o3_store_trial_find(s->world->store, s->result->run_id, plan->purpose, &plan->knobs, trial,
                                            &found, err);
-    /* What the server did to us says nothing of the knobs. */
-    static const o3_outcome passing[] = {O3_OUTCOME_SERVER_GONE, O3_OUTCOME_MODEL_GONE, O3_OUTCOME_BUSY};
-    for (int i = 0; i < O3_COUNT(passing); i++)
-        found = found && trial->outcome != passing[i];
-    if (found && !only_loaded(plan, trial)) {
+    if (found && !passing(trial->outcome) && !only_loaded(plan, trial)) {
         *ret_trial = remember(s, trial);
         truth_recall(s, trial);
         s->reused++;
@@ -192,8 +196,6 @@ static o3_status take_decodes(session *s, o3_trial *trial, int from, int wanted,
 {
     int most = 2 * wanted + DISTURBED_EXTRA;
     for (int i = 0; i < most && !enough_decodes(s, trial, from, wanted); i++) {
-        if (trial->samples[trial->sample_count - 1].disturbed && s->busy_streak < TUNE_BUSY_STREAK)
-            o3_wait(s->world->cancel, O3_NS_PER_S); /* bursts pass */
         if (i && tune_left_s(s) <= reserve_s) { /* on a busy machine the repeats alone could take for ever */
             s->partial = true;
             return O3_OK;
@@ -237,6 +239,8 @@ static o3_status take_rungs(session *s, const visit_plan *plan, o3_trial *trial,
         if (!status && trial->outcome == O3_OUTCOME_OK)
             status = take_decodes(s, trial, from, plan->decode_count[i],
                                   plan->fill && !fill ? tune_left_s(s) / 2 : 0, err); /* the fill is what proves */
+        if (!status && trial->outcome == O3_OUTCOME_OK)
+            floor_check(s, trial, plan->floor, i == plan->rung_count - 1);
         if (status || trial->outcome != O3_OUTCOME_OK)
             return status;
         if (plan->search) /* the next rung is priced by what this one took */
@@ -345,13 +349,34 @@ static o3_status visit_once(session *s, const visit_plan *plan, const o3_trial *
     return status;
 }
 
+/* Another client loaded the model under it: what that gave is not used. */
+static o3_status visit_undisturbed(session *s, const visit_plan *plan, const o3_trial **ret_trial, o3_err *err)
+{
+    visit_plan again = *plan;
+    char knobs[160];
+    for (int tries = 0;; tries++) {
+        o3_status status = visit_once(s, &again, ret_trial, err);
+        if (status || (*ret_trial)->outcome != O3_OUTCOME_RELOADED)
+            return status;
+        const o3_trial *trial = *ret_trial;
+        if (tries == RELOADS_MOST)
+            return o3_fail(err, O3_E_UNAVAILABLE, "%s was loaded anew under %d visits in a row: another client uses it with "
+                           "other settings, so nothing can be measured; what was is kept, repeat the command when the client "
+                           "is done", s->model->name, tries + 1);
+        o3_knobs_text(&trial->asked, NULL, knobs, sizeof(knobs));
+        o3_note(&s->result->notes, "%s, %s: %.250s; what it gave is not used, the visit was made again", trial->purpose,
+                *knobs ? knobs : "nothing set", trial->reason);
+        again.search = NULL; /* it said yes to this load before */
+    }
+}
+
 /* A visit that was too hot is made again, milder; for the search only the last one counts. */
 o3_status visit_run(session *s, const visit_plan *plan, const o3_trial **ret_trial, o3_err *err)
 {
     visit_plan mild = as_mild(s, plan);
-    o3_status status = visit_once(s, &mild, ret_trial, err);
+    o3_status status = visit_undisturbed(s, &mild, ret_trial, err);
     while (!status && (*ret_trial)->outcome == O3_OUTCOME_TOO_HOT && heat_milder(s, *ret_trial, &mild))
-        status = visit_once(s, &mild, ret_trial, err);
+        status = visit_undisturbed(s, &mild, ret_trial, err);
     const o3_trial *last = *ret_trial;
     if (!status && plan->search && last->outcome == O3_OUTCOME_TOO_HOT && !last->sample_count)
         search_ceiling_loaded(plan->search, last->outcome, last->reason, last->in_force.num_ctx, NULL);

@@ -3,9 +3,12 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+import time
 import unittest
+import urllib.request
 
 from harness import DONE, INTERNAL, MODEL, NOT_FOUND, UNAVAILABLE, Case, find_all
 
@@ -220,6 +223,15 @@ class TestStall(FaultCase):
         self.check_calm(run)
         self.check_exit(run, DONE, UNAVAILABLE)
 
+    def test_no_load_ever_ends(self):
+        """Each is given up at its deadline, smaller ones are tried, and then that is the answer."""
+        server = self.fake(models=[{"trained": 512}], faults=[{"on": "loading", "do": "stall", "seconds": 900}])
+        run = self.optimize(server, "--keep-knobs", timeout=400)
+        self.check_calm(run)
+        self.check_sentence(run, "deadline", wanted=INTERNAL)
+        self.assertLess(run.wall_s, 120)
+        self.assertEqual({row["outcome"] for row in self.trials()}, {"timeout"})
+
 
 class TestGone(FaultCase):
     def check_no_false_zeros(self, run):
@@ -252,6 +264,108 @@ class TestGone(FaultCase):
         self.check_kept()
 
 
+class TestKilledAnywhere(FaultCase):
+    def at(self):
+        """Purpose of the trial that is under way; "" while there is none."""
+        try:
+            with sqlite3.connect(f"file:{self.box.database}?mode=ro", uri=True) as db:
+                row = db.execute("select purpose from trial order by started_unix_ms desc limit 1").fetchone()
+        except sqlite3.OperationalError:        # not made yet
+            return ""
+        return row[0] if row else ""
+
+    def test_engine_killed_in_race_ceiling_and_compare(self):
+        """Each time the run ends with what it has, and the same command goes on from there when the server is back."""
+        args = ("--samples", "3", "--preset", "max_context")
+        self.server = self.fake(**{**SMALL, "default_ctx": 2048})
+        port = self.server.port
+        for stage in ("race-", "proof-1", "compare"):
+            started = self.start("optimize", MODEL, "--host", self.server.url, "--json", *args)
+            end = time.monotonic() + 240
+            while not self.at().startswith(stage) and started.process.returncode is None and time.monotonic() < end:
+                time.sleep(0.02)
+            self.assertTrue(self.at().startswith(stage), f"{self.at()}, not {stage}\n{started.err()}")
+            self.server.kill()
+            run = started.wait(60)
+            self.check_calm(run)
+            self.check_sentence(run, ("start it", "still running"), wanted=UNAVAILABLE)
+            self.check_kept()
+            self.server.start(port)
+        run = self.optimize(self.server, *args)
+        self.check_exit(run, DONE)
+        self.assertTrue(run.get("complete"), run)
+        self.assertTrue(run.get("presets.max_context.proven"))
+        with sqlite3.connect(f"file:{self.box.database}?mode=ro", uri=True) as db:
+            twice = db.execute("select purpose, count(*) from trial where outcome = 'ok' group by run_id, purpose, "
+                               "asked_num_ctx, asked_num_batch, asked_num_thread, asked_num_gpu, asked_use_mmap "
+                               "having count(*) > 1").fetchall()
+        self.assertEqual(twice, [], "what was finished is not measured again")
+
+    def test_runner_killed_in_compare(self):
+        """A window that was proven fails on a fresh load: that is the news, and it is told. (The last load is the default's.)"""
+        run = self.run_with(args=("--keep-knobs", "--preset", "max_context", "--samples", "3"), models=[{"trained": 512}])
+        loads = len(self.server.record.loads)
+        self.fresh()
+        server = self.fake(models=[{"trained": 512}], decode_scale=0.1, faults=[
+            {"on": "loading", "nth": loads - 1, "do": "http", "status": 500, "text": "llama runner process has terminated"}])
+        run = self.optimize(server, "--keep-knobs", "--preset", "max_context", "--samples", "3")
+        self.check_exit(run, DONE)
+        self.assertTrue(server.record.faults)
+        self.assertIn("compare", next(row["purpose"] for row in self.trials() if row["outcome"] == "crash"))
+        self.assertFalse(run.get("presets.max_context.proven"))
+        self.assertIn("loaded once more", " ".join(run.get("notes")))
+
+
+class TestOtherClient(FaultCase):
+    """Somebody asks for the model with other settings: the runner that is being measured goes."""
+    LEAN = ("--keep-knobs", "--preset", "max_context", "--samples", "3")
+
+    def ask(self):
+        body = json.dumps({"model": MODEL, "prompt": "Hello there", "stream": False,
+                           "options": {"num_ctx": 768, "num_predict": 2}}).encode()
+        with urllib.request.urlopen(f"{self.server.url}/api/generate", body, timeout=60) as answer:
+            answer.read()
+
+    def theirs(self):
+        return [load for load in self.server.record.loads if load["num_ctx"] == 768]
+
+    def begin(self, **script):
+        self.server = self.fake(**{**SMALL, "runner_process": True, **script})
+        return self.start("optimize", MODEL, "--host", self.server.url, "--json", *self.LEAN)
+
+    def test_noticed_told_not_measured(self):
+        started = self.begin()
+        self.server.wait_for(lambda record: len(record.evaluated) >= 2, what="a visit under way")
+        self.ask()
+        run = started.wait(180)
+        self.check_calm(run)
+        self.check_exit(run, DONE)
+        self.assertEqual(run.get("ceiling.proven_tokens"), 2048)
+        self.assertEqual(len(self.theirs()), 1)
+        rows = self.trials()
+        spoilt = [row for row in rows if row["outcome"] == "reloaded"]
+        self.assertEqual(len(spoilt), 1, rows)
+        self.assertIn("another client", spoilt[0]["reason"])
+        self.assertEqual([row["outcome"] for row in rows if row["purpose"] == spoilt[0]["purpose"]], ["reloaded", "ok"])
+        self.assertIn("another client", " ".join(run.get("notes")))
+        self.assertTrue(run.get("complete"), run)
+
+    def test_one_that_does_not_stop(self):
+        """We give way, and what was measured is there for the next time."""
+        started = self.begin()
+        self.server.wait_for(lambda record: record.evaluated, what="the first sample")
+        while not os.waitid(os.P_PID, started.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) and len(self.theirs()) < 60:
+            self.ask()
+            time.sleep(0.3)
+        run = started.wait(60)
+        self.check_sentence(run, "another client", wanted=UNAVAILABLE)
+        self.assertLess(len(self.theirs()), 60, "it gave way in time")
+        self.check_kept()
+        again = self.optimize(self.server, *self.LEAN)
+        self.check_exit(again, DONE)
+        self.assertEqual(again.get("ceiling.proven_tokens"), 2048)
+
+
 class TestHuge(FaultCase):
     LIMIT_KIB = 96 * 1024
 
@@ -276,6 +390,22 @@ class TestHuge(FaultCase):
 
 
 class TestDisturbed(FaultCase):
+    def test_a_neighbour_of_short_samples_is_seen(self):
+        """Each sample here is over in a tenth of a second, too short to tell whose the CPU was in it."""
+        burn = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+        try:
+            run = self.run_with(args=("--keep-knobs", "--preset", "max_context"), models=[{"trained": 512}],
+                                time_scale=0.01, timeout=500)
+        finally:
+            for process in burn:
+                process.kill()
+                process.wait()
+        self.check_exit(run, DONE)
+        with sqlite3.connect(f"file:{self.box.database}?mode=ro", uri=True) as db:
+            walls, marks = zip(*db.execute("select wall_ns, disturbed from sample where outcome = 'ok' and kind = 'decode'"))
+        self.assertLess(sorted(walls)[len(walls) // 2], 0.25e9, "what is tested is short")
+        self.assertGreater(sum(marks), 0.8 * len(marks), f"{sum(marks)} of {len(marks)} samples are marked")
+
     def test_a_busy_neighbour_is_named(self):
         """Samples beside a foreign load are marked; the answer says so."""
         burn = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]

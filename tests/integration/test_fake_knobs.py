@@ -60,7 +60,7 @@ class TestKnobs(Case):
         self.check_exit(run, GATE)
         self.assertIn("decided", run.err)
         self.assertEqual(get(document, "ceiling.proven_tokens"), 2048, "the answer is printed all the same")
-        self.check_sentence(self.o3("optimize", "smollm2:135m", "--gate", "lucky"), "lucky", "proven and decided",
+        self.check_sentence(self.o3("optimize", "smollm2:135m", "--gate", "lucky"), "lucky", "proven, decided and floor",
                             wanted=USAGE)
 
     def test_too_noisy_to_tell(self):

@@ -6,6 +6,7 @@ really sent, loads and fills with the runner starts and prompts that the server 
 """
 
 import json
+import sqlite3
 import unittest
 
 from harness import DONE, IMPOSSIBLE, MODEL, UNAVAILABLE, UNSAFE, Case, Fake, QUICK, Sandbox, find_all, get
@@ -371,6 +372,10 @@ class TestOptions(Measured):
         server = self.fake(models=[{"trained": 1024}])
         run = self.optimize(server, "--samples", 9)
         self.check_exit(run, DONE)
+        with sqlite3.connect(f"file:{self.box.database}?mode=ro", uri=True) as db:
+            marked, = db.execute("select count(*) from sample where disturbed").fetchone()
+        if marked > 12:
+            self.skipTest(f"something else uses this machine's CPUs: {marked} samples were marked and taken again")
         for measure in find_all(run.json["presets"], "decode_per_s"):
             self.assertGreaterEqual(measure["n"] + measure["removed"], 10, measure)
         for measure in find_all(run.json["presets"], "ttft_ms"):

@@ -44,6 +44,11 @@ static void good(void **state)
     assert_int_equal(call.options.seed, 42);
     assert_string_equal(call.options.host, "http://x:1");
     assert_string_equal(call.words[0], "m");
+    assert_true(isnan(call.options.min_decode_per_s) && isnan(call.options.max_ttft_s));
+    assert_int_equal(parse("optimize m --min-decode 12.5 --max-ttft 1m30s"), O3_OK);
+    assert_true(call.options.min_decode_per_s == 12.5 && call.options.max_ttft_s == 90);
+    assert_int_equal(parse("optimize m --max-ttft 2"), O3_OK);
+    assert_true(call.options.max_ttft_s == 2);
     assert_int_equal(parse("preset show a/b:c balanced"), O3_OK);
     assert_string_equal(call.command->name, "preset show");
     assert_int_equal(call.count, 2);

@@ -153,6 +153,46 @@ static void windows(void **state)
     free(profile);
 }
 
+/* 20 of 40 busy ticks are somebody else's: four CPUs, and they all lie at the end. */
+static void foreign_at_an_end(void **state)
+{
+    const char *root = *state;
+    o3_window window;
+    o3_monitor *monitor = NULL;
+    host_files(root);
+    process_stat(root, 50, 'S', 100, 50, 1);
+    o3_profile *profile = host_profile(root, -1);
+    o3_monitor_options options = {.root = root, .interval_ms = 10};
+    assert_int_equal(monitor_start(&monitor, profile, &options, NULL, NULL), O3_OK);
+    assert_true(isnan(monitor_foreign(monitor, 0))); /* nothing of the engine is known */
+    monitor_watch(monitor, 50, -1);
+    assert_true(isnan(monitor_foreign(monitor, 0))); /* not for 0.3 s yet */
+    nap_ms(320);
+    wait_ticks(monitor, 1);
+    assert_true(monitor_foreign(monitor, o3_now_ns()) == 0);
+
+    monitor_mark(monitor);
+    int64_t burst_ns = o3_now_ns();
+    sysroot_text(root, "/proc/stat", "cpu  140 1 50 1100 20 3 4 10 90 9\n");
+    process_stat(root, 50, 'S', 115, 55, 1);
+    monitor_since_mark(monitor, &window);
+    double of_burst = monitor_foreign(monitor, burst_ns), hz = (double)sysconf(_SC_CLK_TCK);
+    if (window.seconds < 0.3) /* too short to be judged by itself, and seen nevertheless */
+        assert_true(isnan(window.foreign_cpu_frac));
+    assert_true(of_burst > 0 && of_burst * 4 * hz * 0.3 <= 20 + 1e-6);
+    nap_ms(320);
+    wait_ticks(monitor, 1);
+    assert_true(monitor_foreign(monitor, o3_now_ns()) == 0); /* over */
+    double longer = monitor_foreign(monitor, burst_ns - 10 * O3_NS_PER_MS); /* as far back as is kept */
+    assert_true(longer >= 0 && longer < of_burst + 1e-9);
+    monitor_watch(monitor, -1, -1);
+    nap_ms(320);
+    wait_ticks(monitor, 1);
+    assert_true(isnan(monitor_foreign(monitor, 0)));
+    monitor_stop(monitor);
+    free(profile);
+}
+
 /* the real machine ---------------------------------------------------------------------------------------------- */
 
 static o3_profile *real_profile(int pid)
@@ -400,7 +440,7 @@ int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, sysroot_new, sysroot_free)
     const struct CMUnitTest tests[] = {
-        CASE(stop_and_rearm), CASE(windows),    CASE(real_peak),
+        CASE(stop_and_rearm), CASE(windows), CASE(foreign_at_an_end), CASE(real_peak),
         CASE(real_cpu_time),  CASE(real_limit), CASE(real_cost),
     };
 #undef CASE

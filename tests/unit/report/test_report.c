@@ -43,6 +43,9 @@ static void round_trip(void **state)
     result.presets[2].peaks.temperature_c = 61.5;
     result.ceiling.next_num_ctx = 8448;
     result.ceiling.trained_tokens = -1;
+    result.ceiling.full_decode_per_s = 38.25;
+    result.ceiling.full_ttft_s = NAN;
+    result.floor = (o3_floor){.min_decode_per_s = 30, .max_ttft_s = NAN};
     result.cost.lower_bound_s = NAN;
     result.known = true;
     json_t *json = reread(o3_result_to_json(&result, NULL));
@@ -55,6 +58,8 @@ static void round_trip(void **state)
     assert_int_equal(back.presets[1].ttft_ms.depth_tokens, -1);
     assert_true(isnan(back.presets[0].score.response));
     assert_true(isnan(back.cost.lower_bound_s));
+    assert_true(back.floor.min_decode_per_s == 30 && isnan(back.floor.max_ttft_s));
+    assert_true(back.ceiling.full_decode_per_s == 38.25 && isnan(back.ceiling.full_ttft_s));
     assert_true(o3_knobs_equal(&back.presets[2].knobs, &result.presets[2].knobs));
     assert_int_equal(back.presets[2].knobs.num_ctx, O3_UNSET);
     assert_int_equal(back.presets[2].knobs.use_mmap, 0);

@@ -15,6 +15,8 @@ typedef struct machine {
     double offset_bytes;  /* what the formula does not know: runner overhead */
     double slope;         /* of the truth against the formula; 1 = the formula is right */
     int64_t fails_above;  /* crash at or above this context; 0 = never */
+    int64_t slow_above;   /* full windows above it are slower than the floor; 0 = none is */
+    double told;          /* what the rungs tell of that window / the truth */
 } machine;
 
 typedef struct outcome {
@@ -86,6 +88,12 @@ static outcome play(const machine *box, int64_t safe_bytes, int64_t trained)
         out.fills++;
         if (bytes > (double)safe_bytes + 0.5) {
             search_ceiling_filled(&s, O3_OUTCOME_OVER_LIMIT, "over the limit", NULL);
+            continue;
+        }
+        if (box->slow_above)
+            search_ceiling_paced(&s, ctx > box->slow_above, (int64_t)(box->told * (double)box->slow_above));
+        if (box->slow_above && ctx > box->slow_above) {
+            search_ceiling_filled(&s, O3_OUTCOME_SLOW, "too slow", NULL);
             continue;
         }
         read = host_reading(bytes);
@@ -170,12 +178,61 @@ static void nothing_fits(void **state)
     assert_int_equal(out.ceiling.next_kind, O3_STEP_PREDICTED);
 }
 
+/* The rungs tell where the floor is crossed: one step there, whether memory ends the search or training. */
+static void a_floor_is_met_at_once(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        machine m = {.offset_bytes = 30 * MIB, .slope = 1, .slow_above = 20000, .told = 1};
+        outcome out = play(&m, i ? (int64_t)(800 * MIB) : (int64_t)20e9, i ? 131072 : 32768);
+        assert_int_equal(out.proven, 20000 / 256 * 256);
+        assert_in_range(out.fills, 2, 2);
+        assert_int_equal(out.ceiling.next_kind, O3_STEP_MEASURED);
+        assert_string_equal(out.ceiling.next_reason, "too slow");
+    }
+}
+
+/* They tell too much: it goes further down each time. Too little: what passes ends it, a larger step up is tried once. */
+static void a_floor_that_is_told_wrongly(void **state)
+{
+    (void)state;
+    machine m = {.offset_bytes = 30 * MIB, .slope = 1, .slow_above = 20000, .told = 1.5};
+    outcome out = play(&m, (int64_t)20e9, 32768);
+    assert_in_range(out.proven, 10000, 20000);
+    assert_in_range(out.fills, 2, 7);
+    m.told = 0.8;
+    out = play(&m, (int64_t)20e9, 32768);
+    assert_int_equal(out.proven, 16000 / 256 * 256);
+    assert_int_equal(out.fills, 2);
+}
+
+static void no_window_keeps_the_floor(void **state)
+{
+    (void)state;
+    machine m = {.offset_bytes = 30 * MIB, .slope = 1, .slow_above = 1, .told = 0};
+    outcome out = play(&m, (int64_t)20e9, 32768);
+    assert_int_equal(out.proven, 0);
+    assert_int_equal(out.fills, 2); /* the largest and the smallest */
+    assert_int_equal(out.ceiling.next_kind, O3_STEP_MEASURED);
+}
+
+/* Below a window that is too slow something else fails: the strategy takes over, and ends. */
+static void a_crash_below_the_floor(void **state)
+{
+    (void)state;
+    machine m = {.offset_bytes = 30 * MIB, .slope = 1, .slow_above = 20000, .told = 1, .fails_above = 15000};
+    outcome out = play(&m, (int64_t)20e9, 32768);
+    assert_in_range(out.proven, 13000, 15000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(trained_is_the_end), cmocka_unit_test(memory_is_the_end),
         cmocka_unit_test(a_wrong_formula_is_corrected), cmocka_unit_test(a_crash_is_bisected),
-        cmocka_unit_test(nothing_fits),
+        cmocka_unit_test(nothing_fits), cmocka_unit_test(a_floor_is_met_at_once),
+        cmocka_unit_test(a_floor_that_is_told_wrongly), cmocka_unit_test(no_window_keeps_the_floor),
+        cmocka_unit_test(a_crash_below_the_floor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -71,6 +71,36 @@ static void default_windows(void **state)
     assert_int_equal(o3_default_window(&profile, &model, "0.32.15"), 8192);
 }
 
+static bool noted(const char *words)
+{
+    for (int i = 0; i < outlook.notes.count; i++)
+        if (strstr(outlook.notes.text[i], words))
+            return true;
+    return false;
+}
+
+/* Between the full speed of one row and of the next. */
+static void a_floor(void **state)
+{
+    (void)state;
+    scene(64 * GIB, 0, 0);
+    make();
+    assert_false(noted("floor"));
+    const o3_outlook_row *rows = outlook.rows;
+    double between = (rows[2].full.decode_per_s.mid + rows[3].full.decode_per_s.mid) / 2;
+    double long_s = (rows[1].full.ttft_ms.mid + rows[2].full.ttft_ms.mid) / 2000;
+    assert_int_equal(rows[2].num_ctx, 4096);
+    config.objectives.min_decode_per_s = between;
+    make();
+    assert_true(noted("up to num_ctx 4096"));
+    config.objectives.max_ttft_s = long_s;
+    make();
+    assert_true(noted("up to num_ctx 3072"));
+    config.objectives.min_decode_per_s = 1e6;
+    make();
+    assert_true(noted("no window"));
+}
+
 static void the_table(void **state)
 {
     (void)state;
@@ -210,7 +240,7 @@ static void names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(default_windows), cmocka_unit_test(the_table), cmocka_unit_test(rows_are_predictions),
+        cmocka_unit_test(default_windows), cmocka_unit_test(a_floor), cmocka_unit_test(the_table), cmocka_unit_test(rows_are_predictions),
         cmocka_unit_test(what_others_use), cmocka_unit_test(above_the_trained_context), cmocka_unit_test(no_limit_known),
         cmocka_unit_test(prompt_cache), cmocka_unit_test(lines), cmocka_unit_test(names),
     };
