@@ -50,6 +50,7 @@ const char *o3_step_reason_name(o3_step_reason reason);
 
 typedef struct o3_ceiling {
     int64_t proven_tokens;     /* num_ctx whose window was filled as proof demands; 0 if none */
+    int32_t num_batch;         /* that it was proven with; O3_UNSET if none was */
     int64_t allocated_tokens;  /* largest num_ctx that loaded as asked; 0 if none */
     int64_t trained_tokens;    /* -1 if unknown */
     int64_t filled_tokens;     /* prompt tokens evaluated in the deepest proof; 0 if none */

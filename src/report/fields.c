@@ -98,6 +98,7 @@ static const field fields_next_step[] = {
 static const field fields_ceiling[] = {
     INT64(o3_ceiling, proven_tokens), INT64(o3_ceiling, allocated_tokens), INT64(o3_ceiling, trained_tokens),
     INT64(o3_ceiling, filled_tokens), COUNT(o3_ceiling, proofs),
+    {.name = "num_batch", .type = FIELD_KNOB, .offset = AT(o3_ceiling, num_batch, int32_t)},
     GROUP("next_step", fields_next_step),
     COUNT(o3_ceiling, iterations), COUNT(o3_ceiling, loads), COUNT(o3_ceiling, fills),
     REAL(o3_ceiling, used_frac), TEXT(o3_ceiling, used_pool),

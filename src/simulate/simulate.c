@@ -94,16 +94,6 @@ static const sim_machine *draw_machine(const o3_simulate_request *request, o3_rn
     return machine;
 }
 
-/* The batch that the ceiling was proven with: the race's, but none larger than the pinned one that would cost window. */
-static int32_t batch_of(const o3_result *result, int32_t pinned)
-{
-    const o3_preset *max = o3_result_preset(result, "max_context");
-    int32_t raced = result->race.knobs.num_batch;
-    if (max && max->proven)
-        return max->knobs.num_batch;
-    return raced > 0 && raced < pinned ? raced : pinned;
-}
-
 /* Draws until a window fits; the first pair where none does is run as well: it must end with a word, not with harm. */
 static void run_pair(sim_worker *k, int64_t index)
 {
@@ -123,7 +113,8 @@ static void run_pair(sim_worker *k, int64_t index)
         if (ceiling > 0) {
             sim_knobs_tell(&k->truth, &k->profile);
             optimize(k, seed);
-            pinned.num_batch = batch_of(&k->result, pinned.num_batch);
+            if (k->result.ceiling.num_batch != O3_UNSET)
+                pinned.num_batch = k->result.ceiling.num_batch;
             if (pinned.num_batch != 512)
                 ceiling = sim_truth_ceiling(&k->truth, &pinned);
             judge(k, &pinned, ceiling, run);
@@ -134,6 +125,7 @@ static void run_pair(sim_worker *k, int64_t index)
             optimize(k, seed);
             run->misfit = true;
             pinned.num_ctx = (int32_t)k->result.ceiling.proven_tokens;
+            pinned.num_batch = k->result.ceiling.num_batch;
             run->misfit_broken = k->world.limit_broken || (pinned.num_ctx > 0 && !sim_truth_safe(&k->truth, &pinned));
         }
     }

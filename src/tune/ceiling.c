@@ -143,6 +143,7 @@ static void take_result(session *s, const search_ceiling *search)
     int64_t filled_tokens = c->filled_tokens;
     search_ceiling_result(search, c);
     c->filled_tokens = search->proven ? filled_tokens : 0;
+    c->num_batch = search->proven ? search->setting.knobs.num_batch : O3_UNSET;
     c->loads = c->fills = 0;
     for (int i = 0; i < s->trial_count; i++) {
         bool race = !strncmp(s->trials[i]->purpose, TUNE_RACE, strlen(TUNE_RACE)); /* loads of the knobs' account */

@@ -14,6 +14,8 @@
 #define RACE_BUDGET_FRAC 0.2 /* of the budget, for the whole race */
 #define RACE_SLOW 2.0        /* times its price that a visit may take, */
 #define RACE_OVER 1.25       /* and the race of its share, before it is broken off */
+#define BATCH_LEAST 128      /* below it prefill loses more than a window gains */
+#define BATCH_WORTH 1.125    /* a batch of half the size must bring a window larger by so much */
 #define RACE_LEAST (2 + SEARCH_RACE_FRESH) /* visits: the default, one candidate, and the confirmation */
 
 /* What the presets that are asked for want: their weights of throughput against those of response. */
@@ -177,13 +179,13 @@ static bool affordable(session *s, const o3_knobs *knobs, int64_t ceiling, race_
     return false;
 }
 
-/* Knobs of a row at its own window: a batch larger than the default's costs memory, so it is kept only where the window
- * stands. */
+/* Knobs of a row at its own window: a larger batch costs memory, so it is taken only where the window stands with it. The
+ * ceiling was proven with the pinned one. */
 o3_knobs knobs_for(const session *s, int64_t num_ctx)
 {
     o3_setting at = o3_setting_at(&s->setting, num_ctx);
     int32_t pinned = at.knobs.num_batch;
-    if (s->batch != O3_UNSET)
+    if (s->batch != O3_UNSET && num_ctx != s->result->ceiling.proven_tokens)
         at.knobs.num_batch = s->batch;
     if (at.knobs.num_batch > pinned && !o3_predict_fits(s->profile, s->model, &at, false, &s->calibration))
         at.knobs.num_batch = pinned;
@@ -191,18 +193,46 @@ o3_knobs knobs_for(const session *s, int64_t num_ctx)
     return at.knobs;
 }
 
-/* The ceiling comes first for max_context: a winning batch that costs windows is left to the shorter ones. */
-static void keep_ceiling(session *s)
+static int64_t ceiling_with(const session *s, int32_t num_batch)
 {
-    o3_setting pinned = s->setting;
-    pinned.knobs.num_batch = TUNE_BATCH;
-    s->batch = s->setting.knobs.num_batch;
-    if (s->batch <= TUNE_BATCH)
+    o3_setting at = s->setting;
+    at.knobs.num_batch = num_batch;
+    return o3_predict_ceiling(s->profile, s->model, &at, false, &s->calibration, NULL);
+}
+
+static bool kept_by_request(const session *s)
+{
+    return s->request->keep_knobs || !s->config->ai_guidance.autonomous_tuning;
+}
+
+void knobs_pin_batch(session *s)
+{
+    int32_t pinned = s->setting.knobs.num_batch;
+    int64_t whole = ceiling_with(s, pinned), ceiling = whole;
+    /* Where the time ends first, a smaller batch only makes it slower. */
+    if (kept_by_request(s) || (ceiling > 0 && cost_fill_least_s(s, ceiling) > TUNE_AFFORDABLE * tune_left_s(s)))
         return;
-    int64_t with = o3_predict_ceiling(s->profile, s->model, &s->setting, false, &s->calibration, NULL);
-    int64_t without = o3_predict_ceiling(s->profile, s->model, &pinned, false, &s->calibration, NULL);
-    if (with < without)
-        s->setting.knobs.num_batch = TUNE_BATCH;
+    for (int32_t half = pinned / 2; half >= BATCH_LEAST; half /= 2) {
+        int64_t wider = ceiling_with(s, half);
+        if (wider <= 0 || (double)wider < BATCH_WORTH * (double)ceiling)
+            continue;
+        ceiling = wider;
+        s->setting.knobs.num_batch = half;
+    }
+    if (s->setting.knobs.num_batch == pinned)
+        return;
+    s->batch = pinned;
+    o3_note(&s->result->notes, "num_batch %d for the largest window: its buffers leave memory for a num_ctx of %lld, with %d it "
+            "would be %lld; prompts are evaluated somewhat slower", s->setting.knobs.num_batch, (long long)ceiling, pinned,
+            (long long)whole);
+}
+
+/* The ceiling comes first for max_context: a winning batch that costs windows is left to the shorter ones. */
+static void keep_ceiling(session *s, int32_t pinned)
+{
+    s->batch = s->setting.knobs.num_batch;
+    if (s->batch > pinned && ceiling_with(s, s->batch) < ceiling_with(s, pinned))
+        s->setting.knobs.num_batch = pinned;
 }
 
 o3_status stage_knobs(session *s, o3_err *err)
@@ -211,9 +241,11 @@ o3_status stage_knobs(session *s, o3_err *err)
     o3_auto(free) search_candidate *candidates = o3_alloc(SEARCH_CANDIDATES_MAX, sizeof(*candidates));
     search_weights weights = weights_of(s);
     int64_t ceiling = o3_predict_ceiling(s->profile, s->model, &s->setting, false, &s->calibration, NULL);
-    o3_setting setting = o3_setting_at(&s->setting, ceiling < RACE_WINDOW ? ceiling : RACE_WINDOW);
+    int32_t pinned = s->setting.knobs.num_batch;
+    o3_setting setting = s->setting;
     race_plan each;
-    bool keep = s->request->keep_knobs || !s->config->ai_guidance.autonomous_tuning;
+    bool keep = kept_by_request(s);
+    setting.knobs = knobs_for(s, ceiling < RACE_WINDOW ? ceiling : RACE_WINDOW);
     if (keep || ceiling < 2 * RACE_PROMPT_MIN) {
         not_run(s, keep ? "not raced: --keep-knobs or ai_guidance.autonomous_tuning: false" : "not raced: no window to race in is predicted to fit");
         return O3_OK;
@@ -236,7 +268,7 @@ o3_status stage_knobs(session *s, o3_err *err)
         return status;
     for (int i = 0; i < s->trial_count; i++)
         truth_recall(s, s->trials[i]); /* rates by the knobs that are used from here on */
-    keep_ceiling(s);
+    keep_ceiling(s, pinned);
     tune_say(s, O3_EVENT_NOTE, "%s", s->result->race.why);
     return O3_OK;
 }

@@ -308,6 +308,7 @@ void stage_predict(session *s)
 {
     int limiting;
     o3_estimate e;
+    knobs_pin_batch(s);
     int64_t ceiling = o3_predict_ceiling(s->profile, s->model, &s->setting, false, &s->calibration, &limiting);
     say_analysis(s, ceiling, limiting);
     if (ceiling <= 0)

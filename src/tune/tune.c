@@ -42,7 +42,7 @@ session *session_new(const o3_world *given, const o3_request *request, o3_result
 {
     session *s = o3_alloc(1, sizeof(*s));
     o3_world *world = &s->own_world;
-    *result = (o3_result){.cost = {.wall_s = NAN, .lower_bound_s = NAN}, .ceiling = {.trained_tokens = -1,
+    *result = (o3_result){.cost = {.wall_s = NAN, .lower_bound_s = NAN}, .ceiling = {.num_batch = O3_UNSET, .trained_tokens = -1,
                           .next_num_ctx = -1, .used_frac = NAN, .full_decode_per_s = NAN, .full_ttft_s = NAN},
                           .floor = {given->config->objectives.min_decode_per_s, given->config->objectives.max_ttft_s}};
     result->baseline = o3_preset_none;

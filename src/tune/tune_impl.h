@@ -54,7 +54,7 @@ typedef struct session {
     int server_pid;
     int samples;
     o3_setting setting;         /* of the server; knobs but num_ctx as they are pinned */
-    int32_t batch;              /* num_batch that won, for windows where it fits; O3_UNSET: the pinned one */
+    int32_t batch;              /* num_batch for windows where it fits: the usual one or the one that won; O3_UNSET: the pinned one */
     int32_t cool_batch;         /* larger ones made the machine too hot; O3_UNSET: nothing did */
     bool still_hot;             /* the last pause did not cool it */
     char heat[O3_TEXT_MAX];     /* the reading that set cool_batch */
@@ -173,6 +173,8 @@ O3_NODISCARD o3_status stage_model(session *s, o3_err *err);
 O3_NODISCARD o3_status stage_known(session *s, bool *ret_known, o3_err *err);
 O3_NODISCARD o3_status stage_preflight(session *s, o3_err *err);
 void stage_predict(session *s);
+/* A smaller num_batch than the pinned one, where memory ends the window and its buffers are what is in the way. */
+void knobs_pin_batch(session *s);
 O3_NODISCARD o3_status stage_knobs(session *s, o3_err *err);
 O3_NODISCARD o3_status stage_ceiling(session *s, o3_err *err);
 O3_NODISCARD o3_status stage_quick(session *s, o3_err *err);

@@ -54,7 +54,7 @@ static inline void sample_result(o3_result *r)
         .complete = true,
         .weights = "max_context 0.80 context + 0.20 throughput; fast_response 0.70 throughput + 0.30 response",
         .ceiling = {.proven_tokens = 8192, .allocated_tokens = 8192, .trained_tokens = 8192, .filled_tokens = 7994,
-                    .proofs = 2, .next_num_ctx = -1, .next_kind = O3_STEP_TRAINED,
+                    .proofs = 2, .num_batch = 512, .next_num_ctx = -1, .next_kind = O3_STEP_TRAINED,
                     .next_reason = "the model was trained to 8,192 tokens", .iterations = 1, .loads = 2, .fills = 2,
                     .used_frac = 0.06, .used_pool = "ram"},
         .race = {.verdict = O3_RACE_WINNER, .knobs = {O3_UNSET, 512, O3_UNSET, 2, 1}, .finalist = {O3_UNSET, 512, O3_UNSET, 2, 1},
