@@ -237,7 +237,7 @@ static void say_predicted(const search_ceiling *s, int64_t num_ctx, int limiting
     o3_estimate e;
     o3_setting at = search_setting_at(s, num_ctx);
     o3_calibration c = search_calibration_at(s, num_ctx);
-    o3_predict(&e, s->profile, s->model, &at, &c);
+    o3_predict_bytes(&e, s->profile, s->model, &at, &c);
     double need = e.total_bytes.high;
     for (int i = 0; i < e.pool_count; i++) /* of several memories, the one that is full */
         if (e.pools[i].pool == limiting)

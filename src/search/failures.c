@@ -27,7 +27,7 @@ static int64_t demand(const o3_profile *profile, const o3_model *model, const o3
     o3_calibration none = O3_CALIBRATION_NONE;
     if (setting->knobs.num_ctx <= 0)
         return -1;
-    o3_predict(&e, profile, model, setting, &none);
+    o3_predict_bytes(&e, profile, model, setting, &none);
     return (int64_t)e.total_bytes.mid;
 }
 

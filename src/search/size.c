@@ -32,7 +32,7 @@ static void formula_at(const search_ceiling *s, int64_t num_ctx, search_size *re
     o3_estimate e;
     o3_setting at = search_setting_at(s, num_ctx);
     *ret = (search_size){.num_ctx = num_ctx};
-    o3_predict(&e, s->profile, s->model, &at, &s->calibration);
+    o3_predict_bytes(&e, s->profile, s->model, &at, &s->calibration);
     for (int i = 0; i < e.pool_count; i++) {
         int m = o3_memory_of(s->profile, e.pools[i].gpu);
         ret->formula_bytes[m] += formula_of(&e.pools[i]);
@@ -141,7 +141,7 @@ static o3_calibration assume(const search_ceiling *s, int64_t num_ctx, bool uppe
     o3_estimate e;
     o3_setting at = search_setting_at(s, num_ctx);
     o3_calibration c = search_calibration_at(s, num_ctx), known = c;
-    o3_predict(&e, s->profile, s->model, &at, &s->calibration);
+    o3_predict_bytes(&e, s->profile, s->model, &at, &s->calibration);
     for (int i = 0; i < e.pool_count; i++) {
         const o3_pool_estimate *p = &e.pools[i];
         int m = o3_memory_of(s->profile, p->gpu);
@@ -160,7 +160,7 @@ bool search_spills(const search_ceiling *s, int64_t num_ctx, bool surely)
     o3_estimate e;
     o3_setting at = search_setting_at(s, num_ctx);
     o3_calibration c = search_calibration_at(s, num_ctx);
-    o3_predict(&e, s->profile, s->model, &at, &c);
+    o3_predict_bytes(&e, s->profile, s->model, &at, &c);
     bool spills = e.spilled_frac > 0;
     for (int i = 0; i < e.pool_count && s->setting.knobs.num_gpu < 0; i++) {
         const o3_pool_estimate *p = &e.pools[i];

@@ -259,7 +259,7 @@ void ceiling_keep_predicted(session *s)
 /* --quick: one load, rungs that double while the minute lasts; nothing is proven by a part of the window. */
 o3_status stage_quick(session *s, o3_err *err)
 {
-    int64_t num_ctx = o3_predict_ceiling(s->profile, s->model, &s->setting, false, &s->calibration, NULL);
+    int64_t num_ctx = s->predicted_ceiling;
     visit_plan plan = {.purpose = "quick", .knobs = o3_setting_at(&s->setting, num_ctx).knobs, .milder = true};
     const o3_trial *trial;
     if (num_ctx <= 0)

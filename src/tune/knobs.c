@@ -200,6 +200,13 @@ static int64_t ceiling_with(const session *s, int32_t num_batch)
     return o3_predict_ceiling(s->profile, s->model, &at, false, &s->calibration, NULL);
 }
 
+static bool fits_with(const session *s, int32_t num_batch, int64_t num_ctx)
+{
+    o3_setting at = o3_setting_at(&s->setting, num_ctx);
+    at.knobs.num_batch = num_batch;
+    return o3_predict_fits(s->profile, s->model, &at, false, &s->calibration);
+}
+
 static bool kept_by_request(const session *s)
 {
     return s->request->keep_knobs || !s->config->ai_guidance.autonomous_tuning;
@@ -207,31 +214,30 @@ static bool kept_by_request(const session *s)
 
 void knobs_pin_batch(session *s)
 {
-    int32_t pinned = s->setting.knobs.num_batch;
-    int64_t whole = ceiling_with(s, pinned), ceiling = whole;
+    int32_t usual = s->setting.knobs.num_batch;
+    int64_t with_usual = s->predicted_ceiling;
     /* Where the time ends first, a smaller batch only makes it slower. */
-    if (kept_by_request(s) || (ceiling > 0 && cost_fill_least_s(s, ceiling) > TUNE_AFFORDABLE * tune_left_s(s)))
+    if (kept_by_request(s) || (with_usual > 0 && cost_fill_least_s(s, with_usual) > TUNE_AFFORDABLE * tune_left_s(s)))
         return;
-    for (int32_t half = pinned / 2; half >= BATCH_LEAST; half /= 2) {
-        int64_t wider = ceiling_with(s, half);
-        if (wider <= 0 || (double)wider < BATCH_WORTH * (double)ceiling)
+    for (int32_t half = usual / 2; half >= BATCH_LEAST; half /= 2) {
+        int64_t wanted = ((int64_t)(BATCH_WORTH * (double)s->predicted_ceiling) / O3_CTX_GRID + 1) * O3_CTX_GRID;
+        if (wanted > s->model->trained_tokens || !fits_with(s, half, wanted))
             continue;
-        ceiling = wider;
+        s->predicted_ceiling = ceiling_with(s, half);
         s->setting.knobs.num_batch = half;
+        s->batch = usual;
     }
-    if (s->setting.knobs.num_batch == pinned)
-        return;
-    s->batch = pinned;
-    o3_note(&s->result->notes, "num_batch %d for the largest window: its buffers leave memory for a num_ctx of %lld, with %d it "
-            "would be %lld; prompts are evaluated somewhat slower", s->setting.knobs.num_batch, (long long)ceiling, pinned,
-            (long long)whole);
+    if (s->setting.knobs.num_batch != usual)
+        o3_note(&s->result->notes, "num_batch %d for the largest window: its buffers leave memory for a num_ctx of %lld, with "
+                "%d it would be %lld; prompts are evaluated somewhat slower", s->setting.knobs.num_batch,
+                (long long)s->predicted_ceiling, usual, (long long)with_usual);
 }
 
 /* The ceiling comes first for max_context: a winning batch that costs windows is left to the shorter ones. */
 static void keep_ceiling(session *s, int32_t pinned)
 {
     s->batch = s->setting.knobs.num_batch;
-    if (s->batch > pinned && ceiling_with(s, s->batch) < ceiling_with(s, pinned))
+    if (s->batch > pinned && s->predicted_ceiling > 0 && !fits_with(s, s->batch, s->predicted_ceiling))
         s->setting.knobs.num_batch = pinned;
 }
 
@@ -240,7 +246,7 @@ o3_status stage_knobs(session *s, o3_err *err)
     o3_auto(free) search_race *race = o3_alloc(1, sizeof(*race));
     o3_auto(free) search_candidate *candidates = o3_alloc(SEARCH_CANDIDATES_MAX, sizeof(*candidates));
     search_weights weights = weights_of(s);
-    int64_t ceiling = o3_predict_ceiling(s->profile, s->model, &s->setting, false, &s->calibration, NULL);
+    int64_t ceiling = s->predicted_ceiling;
     int32_t pinned = s->setting.knobs.num_batch;
     o3_setting setting = s->setting;
     race_plan each;

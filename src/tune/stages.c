@@ -308,8 +308,9 @@ void stage_predict(session *s)
 {
     int limiting;
     o3_estimate e;
+    s->predicted_ceiling = o3_predict_ceiling(s->profile, s->model, &s->setting, false, &s->calibration, &limiting);
     knobs_pin_batch(s);
-    int64_t ceiling = o3_predict_ceiling(s->profile, s->model, &s->setting, false, &s->calibration, &limiting);
+    int64_t ceiling = s->predicted_ceiling;
     say_analysis(s, ceiling, limiting);
     if (ceiling <= 0)
         return;

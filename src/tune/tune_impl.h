@@ -59,6 +59,7 @@ typedef struct session {
     bool still_hot;             /* the last pause did not cool it */
     char heat[O3_TEXT_MAX];     /* the reading that set cool_batch */
     bool unloaded;              /* others' models, by us */
+    int64_t predicted_ceiling;  /* with the setting, before anything was loaded in this run; 0 none */
     double budget_s;
     int64_t started_ns;
     bool partial;               /* something was left out: not complete */
@@ -173,7 +174,8 @@ O3_NODISCARD o3_status stage_model(session *s, o3_err *err);
 O3_NODISCARD o3_status stage_known(session *s, bool *ret_known, o3_err *err);
 O3_NODISCARD o3_status stage_preflight(session *s, o3_err *err);
 void stage_predict(session *s);
-/* A smaller num_batch than the pinned one, where memory ends the window and its buffers are what is in the way. */
+/* A smaller num_batch than the usual one, where memory ends the window and its buffers are what is in the way; with it
+ * goes the predicted ceiling. */
 void knobs_pin_batch(session *s);
 O3_NODISCARD o3_status stage_knobs(session *s, o3_err *err);
 O3_NODISCARD o3_status stage_ceiling(session *s, o3_err *err);

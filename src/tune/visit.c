@@ -323,7 +323,7 @@ static o3_status visit_once(session *s, const visit_plan *plan, const o3_trial *
         o3_estimate e;
         o3_setting asked = s->setting;
         asked.knobs = plan->knobs;
-        o3_predict(&e, s->profile, s->model, &asked, &s->calibration);
+        o3_predict_bytes(&e, s->profile, s->model, &asked, &s->calibration);
         trial->predicted_bytes = (int64_t)(e.weights_bytes.mid + e.kv_bytes.mid + e.state_bytes.mid +
                                            e.compute_bytes.mid + e.output_bytes.mid);
     }

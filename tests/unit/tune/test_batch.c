@@ -20,6 +20,11 @@ typedef struct world {
     session session;
 } world;
 
+static int64_t ceiling_of(const world *w)
+{
+    return o3_predict_ceiling(&w->profile, &w->model, &w->session.setting, false, &w->session.calibration, NULL);
+}
+
 /* gemma3:270m, whose vocabulary makes a batch of logits half a gigabyte, in `mib` of memory. */
 static world *world_of(int64_t mib)
 {
@@ -38,12 +43,8 @@ static world *world_of(int64_t mib)
                            .cool_batch = O3_UNSET, .calibration = O3_CALIBRATION_NONE};
     o3_setting_of(&w->session.setting, "0.32.15", "", &notes);
     w->session.setting.knobs.num_batch = TUNE_BATCH;
+    w->session.predicted_ceiling = ceiling_of(w);
     return w;
-}
-
-static int64_t ceiling_of(const world *w)
-{
-    return o3_predict_ceiling(&w->profile, &w->model, &w->session.setting, false, &w->session.calibration, NULL);
 }
 
 static void buffers_give_way_to_the_window(void **state)
