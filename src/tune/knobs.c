@@ -15,7 +15,7 @@
 #define RACE_SLOW 2.0        /* times its price that a visit may take, */
 #define RACE_OVER 1.25       /* and the race of its share, before it is broken off */
 #define BATCH_LEAST 128      /* below it prefill loses more than a window gains */
-#define BATCH_WORTH 1.125    /* a batch of half the size must bring a window larger by so much */
+#define BATCH_WORTH 1.25     /* a batch of half the size must bring a window larger by so much */
 #define RACE_LEAST (2 + SEARCH_RACE_FRESH) /* visits: the default, one candidate, and the confirmation */
 
 /* What the presets that are asked for want: their weights of throughput against those of response. */
