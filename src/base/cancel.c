@@ -29,12 +29,14 @@ void o3_cancel_free(o3_cancel *cancel)
 
 void o3_cancel_set(o3_cancel *cancel, o3_cancel_reason reason)
 {
-    int none = O3_CANCEL_NONE;
+    /* A user's wish outranks a safety stop that was set just before: the run must end, not go on below. A limit outranks
+     * the end of the time. */
+    static const int rank[] = {[O3_CANCEL_NONE] = 0, [O3_CANCEL_BUDGET] = 1, [O3_CANCEL_SAFETY] = 2, [O3_CANCEL_USER] = 3};
     if (!cancel)
         return;
-    /* A user's wish outranks a safety stop that was set just before: the run must end, not go on below. */
-    if (!atomic_compare_exchange_strong(&cancel->reason, &none, (int)reason) && reason == O3_CANCEL_USER)
-        atomic_store(&cancel->reason, (int)reason);
+    int set = atomic_load(&cancel->reason);
+    while (rank[reason] > rank[set] && !atomic_compare_exchange_weak(&cancel->reason, &set, (int)reason))
+        continue;
     uint64_t one = 1;
     if (write(cancel->fd, &one, sizeof(one)) < 0)
         return; /* full counter: it is readable already */

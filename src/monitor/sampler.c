@@ -246,10 +246,11 @@ static void window_cpu(const sampler *m, const monitor_reading *then, const moni
     int64_t busy = difference(now->busy_ticks, then->busy_ticks);
     int64_t all = difference(now->all_ticks, then->all_ticks);
     int cpus = sources_cpus(m->sources);
-    if (busy < 0 || window->seconds < RATE_WINDOW_S || (cpus < 1 && all <= 0))
+    double seconds = (double)(now->times_at_ns - then->times_at_ns) / (double)O3_NS_PER_S;
+    if (busy < 0 || seconds < RATE_WINDOW_S || (cpus < 1 && all <= 0))
         return;
     /* CPUs x time where both are known: the kernel's sum of all columns is coarser on sleeping CPUs. */
-    double possible = cpus > 0 ? cpus * window->seconds * (double)sysconf(_SC_CLK_TCK) : (double)all;
+    double possible = cpus > 0 ? cpus * seconds * (double)sysconf(_SC_CLK_TCK) : (double)all;
     double engine = (double)(now->engine_ticks - then->engine_ticks);
     window->cpu_busy_frac = fmin((double)busy / possible, 1);
     if (now->engine_known)
@@ -283,9 +284,9 @@ static double sampler_foreign(o3_monitor *monitor, int64_t since_ns)
 {
     sampler *m = (sampler *)monitor;
     monitor_reading now, then = {.at_ns = 0};
-    o3_window window = {.seconds = NAN, .foreign_cpu_frac = NAN};
+    o3_window window = {.foreign_cpu_frac = NAN};
     pthread_mutex_lock(&m->io);
-    look(m, 0, &now);
+    look(m, MONITOR_READ_COUNTERS, &now);
     int64_t latest_ns = now.at_ns - (int64_t)(RATE_WINDOW_S * (double)O3_NS_PER_S);
     pthread_mutex_lock(&m->lock);
     int64_t oldest = m->ticks > SAMPLER_KEPT ? m->ticks - SAMPLER_KEPT : 0;
@@ -295,10 +296,8 @@ static double sampler_foreign(o3_monitor *monitor, int64_t since_ns)
             then = *kept;
     }
     pthread_mutex_unlock(&m->lock);
-    if (then.at_ns) {
-        window.seconds = (double)(now.at_ns - then.at_ns) / (double)O3_NS_PER_S;
+    if (then.at_ns)
         window_cpu(m, &then, &now, &window);
-    }
     pthread_mutex_unlock(&m->io);
     return window.foreign_cpu_frac;
 }

@@ -41,7 +41,6 @@ struct monitor_sources {
     source_file sensors[SOURCE_SENSORS_MAX];
     process_source processes[PROCESSES];
     int64_t engine_ticks, fresh_from_ticks;
-    int64_t times_at_ns; /* of the last CPU times; 0: to be read with the next look */
     monitor_reading last;
     char text[TEXT_BYTES];
 };
@@ -276,8 +275,8 @@ void sources_read(monitor_sources *s, int what, monitor_reading *ret_reading)
     pools_read(s, what, r);
     psi_read(s, r);
     runner_read(s, r);
-    if (what & MONITOR_READ_COUNTERS || r->at_ns - s->times_at_ns >= TIMES_EVERY_NS) {
-        s->times_at_ns = r->at_ns;
+    if (what & MONITOR_READ_COUNTERS || r->at_ns - r->times_at_ns >= TIMES_EVERY_NS) {
+        r->times_at_ns = r->at_ns;
         stat_read(s, r);
         processes_read(s, r);
     }
@@ -327,7 +326,7 @@ void sources_watch(monitor_sources *s, int server_pid, int runner_pid)
 {
     process_watch(s, SERVER, server_pid);
     process_watch(s, RUNNER, runner_pid);
-    s->times_at_ns = 0;
+    s->last.times_at_ns = 0; /* to be read with the next look */
 }
 
 void sources_mark(monitor_sources *s)

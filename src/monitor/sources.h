@@ -13,6 +13,7 @@ typedef struct monitor_sources monitor_sources;
 typedef struct monitor_reading {
     int64_t at_ns;
     /* These up to server_gone as of the last look that was due for them, or asked for counters. */
+    int64_t times_at_ns;           /* when busy_ticks, all_ticks and engine_ticks were read: not with every tick */
     int64_t busy_ticks, all_ticks; /* since boot, of the CPUs the engine may run on; -1 unknown */
     int64_t engine_ticks;          /* server, runner and ourselves, counted up since the start */
     bool engine_known;             /* at least one process of the engine is watched, and each watched one was read */

@@ -138,10 +138,10 @@ static bool loaded_anew(const probe *p, const o3_reply *reply)
 }
 
 /* What is left to judge by beside a neighbour: threads wait for each other, so a light one costs up to two thirds, and a
- * heavy one (a second model being answered: 99 tok/s fell to 0.7) explains everything. */
-static double explained(const probe *p)
+ * heavy one (a second model being answered: 99 tok/s fell to 0.7) explains everything. So does a clock held back. */
+static double explained(const probe *p, const o3_sample *s)
 {
-    return !(p->foreign_during > PROBE_DISTURBED_FRAC) ? 1 : p->foreign_during < 0.3 ? 0.3 : 0;
+    return s->throttled ? 0 : !(p->foreign_during > PROBE_DISTURBED_FRAC) ? 1 : p->foreign_during < 0.3 ? 0.3 : 0;
 }
 
 /* A token at depth d costs at most a + b d: falling much faster than 1/d, and than others' load explains, is paging. */
@@ -149,7 +149,7 @@ static void check_collapse(probe *p, o3_trial *trial, o3_sample *s)
 {
     if (isnan(s->decode_per_s))
         return;
-    double floor = p->last_decode_per_s * COLLAPSE * explained(p);
+    double floor = p->last_decode_per_s * COLLAPSE * explained(p, s);
     if (s->depth_tokens > p->last_depth_tokens && p->last_depth_tokens > 0)
         floor *= (double)p->last_depth_tokens / (double)s->depth_tokens;
     if (s->decode_per_s < floor) {

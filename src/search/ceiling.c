@@ -207,7 +207,6 @@ void search_ceiling_filled(search_ceiling *s, o3_outcome outcome, const char *re
         fail(s, outcome, reason);
         return;
     }
-    s->fills++; /* one that broke off was no full fill */
     if (s->failed_kind == O3_STEP_BUDGET)
         bound_above(s);
     search_size_tell(s, read, true);
@@ -215,6 +214,7 @@ void search_ceiling_filled(search_ceiling *s, o3_outcome outcome, const char *re
         fail(s, O3_OUTCOME_OVER_LIMIT, "a whole batch would take it over a safe size");
         return;
     }
+    s->fills++; /* one that broke off was no full fill */
     if (s->asked > s->proven)
         s->proven = s->asked;
 }

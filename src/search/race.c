@@ -206,6 +206,8 @@ static bool look_further(search_race *r, bool nothing_better)
     double se, base_se, base = estimate(&r->candidates[0], &base_se), most = 0, least = 0;
     if (r->fresh_trials < SEARCH_RACE_FRESH_MAX || r->trials < r->explore_trials)
         return false;
+    if (next_waiting(r) < 0 && next_round(r) < 0)
+        return false; /* there is nothing to look at */
     for (int i = 1; i < r->count; i++) {
         if (r->candidates[i].visits == 0)
             continue;

@@ -181,28 +181,6 @@ typedef struct stats_drift {
 #define STATS_KENDALL_EXACT 30
 stats_drift stats_drift_find(const double *at, const double *x, int n);
 
-/* What was known of the machine during one sample; NaN = unknown, and marks nothing. */
-typedef struct stats_conditions {
-    double foreign_cpu_frac, psi_memory_frac; /* as in o3_sample */
-    double throttled_frac;                    /* share of the time in which the device said it was throttled */
-    double clock_hz;                          /* mean; judged against the fastest of these samples */
-    double temperature_c;
-} stats_conditions;
-/* Above these a sample is marked. clock_drop_frac: below the fastest by this share. */
-typedef struct stats_bounds {
-    double foreign_cpu_frac, psi_memory_frac, throttled_frac, clock_drop_frac, temperature_c;
-} stats_bounds;
-extern const stats_bounds stats_bounds_default; /* 0.10, 0.10, 0.01, 0.10, 85 */
-enum {
-    STATS_MARK_FOREIGN = 1, /* disturbed: others used the CPU */
-    STATS_MARK_MEMORY = 2,  /* disturbed: something waited for memory */
-    STATS_MARK_THROTTLED = 4,
-    STATS_MARK_CLOCK = 8,   /* slower than the machine's own best: throttled without saying so */
-    STATS_MARK_HOT = 16,
-};
-/* ret_marks[i]: the marks of sample i, 0 = none. Returns how many samples have any. */
-int stats_marks(const stats_conditions *conditions, int n, const stats_bounds *bounds, unsigned *ret_marks);
-
 /* ---- the winner: winner.c */
 /* The best of k estimates owes part of its lead to luck (the winner's curse). Each estimate is shrunk towards their
  * mean by the share of the spread that noise explains: empirical Bayes (Efron & Morris 1975) with the spread between

@@ -56,6 +56,15 @@ static void tell_pace(const session *s, search_ceiling *search, const o3_trial *
         search_ceiling_paced(search, slow, floor_window(s, &c, slow ? search->asked : search->trained));
 }
 
+/* Heat may have halved the batch of a visit: what is read of it is what that batch takes. */
+static void follow_heat(search_ceiling *search, const o3_trial *trial)
+{
+    if (trial->asked.num_batch == search->setting.knobs.num_batch)
+        return;
+    search->setting.knobs.num_batch = trial->asked.num_batch;
+    search->safe_cache = -1;
+}
+
 /* One iteration; *ret_done when the search is. */
 static o3_status iterate(session *s, search_ceiling *search, bool *ret_done, o3_err *err)
 {
@@ -83,11 +92,11 @@ static o3_status iterate(session *s, search_ceiling *search, bool *ret_done, o3_
     o3_status status = visit_run(s, &plan, &trial, err);
     if (!status && trial->sample_count && worth_repeating(s, search, trial)) {
         O3_FORMAT(plan.purpose, "%sproof-1-again", s->prefix);
-        plan.search = NULL; /* it said yes to this load before */
         status = visit_run(s, &plan, &trial, err);
     }
     if (status)
         return status;
+    follow_heat(search, trial);
     cost_learn(s, trial);
     search->calibration.rates = s->calibration.rates;
     if (trial->outcome == O3_OUTCOME_OK && trial->sample_count == 0)
@@ -173,6 +182,7 @@ static o3_status prove_again(session *s, search_ceiling *search, bool *ret_again
     o3_status status = visit_run(s, &plan, &trial, err);
     if (status)
         return status;
+    follow_heat(search, trial);
     if (trial->outcome == O3_OUTCOME_CANCELLED) { /* budget */
         o3_note(&s->result->notes, "one full fill only: %s", trial->reason);
         s->partial = true;
@@ -245,7 +255,10 @@ void ceiling_keep_predicted(session *s)
     bool failed = false;
     for (int i = 0; i < s->trial_count; i++) {
         const o3_trial *trial = s->trials[i];
-        if (trial->outcome == O3_OUTCOME_OK || trial->outcome == O3_OUTCOME_CANCELLED ||
+        search_effect effect = search_effect_of(trial->outcome);
+        /* Heat was answered by a smaller batch, an error behind a good sample by another try. */
+        bool passed = trial->outcome == O3_OUTCOME_TOO_HOT || (trial->outcome == O3_OUTCOME_ERROR && trial->sample_count);
+        if (effect == SEARCH_FITS || effect == SEARCH_NOTHING || passed ||
             !strncmp(trial->purpose, TUNE_RACE, strlen(TUNE_RACE)))
             continue;
         failed = true;
@@ -277,7 +290,8 @@ o3_status stage_quick(session *s, o3_err *err)
     c->next_kind = O3_STEP_BUDGET;
     c->next_num_ctx = num_ctx;
     O3_COPY(c->next_reason, "not filled: --quick proves nothing, a full run does");
-    bool loaded = trial->outcome == O3_OUTCOME_OK || trial->outcome == O3_OUTCOME_CANCELLED;
+    bool loaded = trial->outcome == O3_OUTCOME_OK || trial->sample_count ||
+                  (trial->outcome == O3_OUTCOME_CANCELLED && trial->size_bytes >= 0);
     c->allocated_tokens = loaded ? num_ctx : 0;
     if (!loaded)
         o3_note(&s->result->notes, "the load at %lld %s: %s", (long long)num_ctx, o3_outcome_text(trial->outcome),

@@ -30,18 +30,31 @@ static double decode_of(const o3_trial *trial, int from, bool *ret_disturbed)
     return count ? stats_median(rates, count) : NAN;
 }
 
+static bool is_priced(const o3_sample *s)
+{
+    return s->kind == O3_SAMPLE_RUNG && s->outcome == O3_OUTCOME_OK && !s->warmup && s->added_tokens > 0;
+}
+
+static double price_of(const o3_sample *s)
+{
+    return (double)s->prompt_eval_ns / 1e9 / (double)s->added_tokens; /* seconds a token */
+}
+
 pace floor_pace(const o3_trial *trial)
 {
     pace p = {.decode_per_s = NAN, .ttft_s = NAN};
     double total_s = 0, token_s = NAN;
     int rung = -1;
+    for (int i = trial->sample_count - 1; i >= 0; i--) /* of the first that was measured, for any before it */
+        if (is_priced(&trial->samples[i]))
+            token_s = price_of(&trial->samples[i]);
     for (int i = 0; i < trial->sample_count; i++) {
         const o3_sample *sample = &trial->samples[i];
         if (sample->kind != O3_SAMPLE_RUNG || sample->outcome != O3_OUTCOME_OK)
             continue;
-        /* Sent a second time it was answered from the cache: its tokens cost at least what those before them did. */
-        if (!sample->warmup && sample->added_tokens > 0)
-            token_s = (double)sample->prompt_eval_ns / 1e9 / (double)sample->added_tokens;
+        /* Sent a second time it was answered from the cache: its tokens cost about what those beside them did. */
+        if (is_priced(sample))
+            token_s = price_of(sample);
         total_s += token_s * (double)sample->added_tokens;
         p.ttft_disturbed = p.ttft_disturbed || sample->disturbed;
         p.tokens = sample->prompt_tokens;

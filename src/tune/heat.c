@@ -3,7 +3,7 @@
  * the step to a batch that computes in shorter bursts. */
 #include "tune_impl.h"
 
-#define HEAT_BATCH_LEAST 128   /* below it prefill loses more than it cools */
+#define NOT_COOL "not cool"     /* said in the reason, and read again when a run goes on */
 #define HEAT_LEFT_FRAC 0.25    /* of the time left, for one pause: what does not cool by then is hot for other reasons */
 #define HEAT_LOOK_NS (500 * O3_NS_PER_MS) /* sensors are read twice a second */
 #define HEAT_SAY_S 10          /* between two lines */
@@ -55,15 +55,21 @@ o3_status heat_pause(session *s, o3_trial *trial, o3_err *err)
     }
     tune_say(s, O3_EVENT_PROGRESS, "%s", stage);
     o3_fmt_duration(waited, sizeof(waited), waited_s);
-    O3_FORMAT(text, "%s after %s", s->still_hot ? "not cool" : "cool again", waited);
+    O3_FORMAT(text, "%s after %s", s->still_hot ? NOT_COOL : "cool again", waited);
     add_reason(trial, text);
     return O3_OK;
+}
+
+void heat_recall(session *s, const o3_trial *trial)
+{
+    if (trial->outcome == O3_OUTCOME_TOO_HOT)
+        s->still_hot = strstr(trial->reason, NOT_COOL) != NULL;
 }
 
 bool heat_milder(session *s, const o3_trial *trial, visit_plan *plan)
 {
     int32_t half = trial->asked.num_batch / 2;
-    if (s->still_hot || !plan->milder || trial->asked.num_batch == O3_UNSET || half < HEAT_BATCH_LEAST)
+    if (s->still_hot || !plan->milder || trial->asked.num_batch == O3_UNSET || half < TUNE_BATCH_LEAST)
         return false;
     O3_COPY(s->heat, trial->reason); /* of a resumed run's trial too */
     plan->knobs.num_batch = s->cool_batch = half;

@@ -14,7 +14,6 @@
 #define RACE_BUDGET_FRAC 0.2 /* of the budget, for the whole race */
 #define RACE_SLOW 2.0        /* times its price that a visit may take, */
 #define RACE_OVER 1.25       /* and the race of its share, before it is broken off */
-#define BATCH_LEAST 128      /* below it prefill loses more than a window gains */
 #define BATCH_WORTH 1.25     /* a batch of half the size must bring a window larger by so much */
 #define RACE_LEAST (2 + SEARCH_RACE_FRESH) /* visits: the default, one candidate, and the confirmation */
 
@@ -219,7 +218,7 @@ void knobs_pin_batch(session *s)
     /* Where the time ends first, a smaller batch only makes it slower. */
     if (kept_by_request(s) || (with_usual > 0 && cost_fill_least_s(s, with_usual) > TUNE_AFFORDABLE * tune_left_s(s)))
         return;
-    for (int32_t half = usual / 2; half >= BATCH_LEAST; half /= 2) {
+    for (int32_t half = usual / 2; half >= TUNE_BATCH_LEAST; half /= 2) {
         int64_t wanted = ((int64_t)(BATCH_WORTH * (double)s->predicted_ceiling) / O3_CTX_GRID + 1) * O3_CTX_GRID;
         if (wanted > s->model->trained_tokens || !fits_with(s, half, wanted))
             continue;

@@ -186,7 +186,7 @@ static o3_status measure_run(session *s, o3_err *err)
     if (!status)
         status = truth_keep(s, err);
     s->result->complete = !status && proven && !s->partial;
-    bool done = s->result->complete || (!status && s->request->quick);
+    bool done = s->result->complete || (!status && s->request->quick && s->result->ceiling.allocated_tokens > 0);
     o3_status stored = store_end(s, done ? O3_RUN_COMPLETE : O3_RUN_PARTIAL, status ? NULL : err);
     return status ? status : stored;
 }

@@ -12,6 +12,7 @@
 #include "stats/stats.h"
 
 #define TUNE_BATCH 512          /* num_batch is pinned: unset it would change with num_ctx, and with it the memory */
+#define TUNE_BATCH_LEAST 128    /* below it prefill loses more than memory or heat gain */
 #define TUNE_SPARE 1            /* sample more than asked for: one may go as an outlier, and enough must be left */
 #define TUNE_EQUAL_DEPTH 1024   /* tokens at which every row of a run is compared */
 #define TUNE_BUSY_STREAK 12     /* disturbed samples in a row: the machine is busy for good, waiting helps nobody */
@@ -120,8 +121,9 @@ const search_reading *visit_read(const session *s, const o3_trial *trial, search
 int64_t visit_runner_bytes(const session *s, const o3_trial *trial);
 
 /* heat.c: after a trial that was stopped for heat (O3_OUTCOME_TOO_HOT). Waits until the machine is cool, a part of the
- * time left at most; what came of it is added to the trial's reason. O3_E_CANCELLED, or what probe_stopped gives. */
+ * time left at most; what came of it is added to the trial's reason. O3_E_CANCELLED. */
 O3_NODISCARD o3_status heat_pause(session *s, o3_trial *trial, o3_err *err);
+void heat_recall(session *s, const o3_trial *trial); /* a stored trial: did that pause cool it? */
 /* Is there a milder visit to try in its place? `plan` becomes that; later visits that may be milder begin so. */
 bool heat_milder(session *s, const o3_trial *trial, visit_plan *plan);
 int32_t heat_batch(const session *s, int32_t num_batch); /* no larger than what stays cool */

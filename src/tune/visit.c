@@ -3,7 +3,7 @@
 #include "tune_impl.h"
 
 #define PRECISE 0.05      /* a rate is measured until its interval is its mean +- this share, or twice as many samples */
-#define RELOADS_MOST 2    /* visits that another client spoils before the run gives way to it */
+#define RELOADS_MOST 2    /* times that a visit which another client spoilt is made again */
 #define DISTURBED_EXTRA 3 /* repeats beyond the wanted samples before disturbed ones are taken as they are */
 
 static int memory_seen_in(const o3_profile *profile, const char *pool)
@@ -309,6 +309,7 @@ static o3_status visit_once(session *s, const visit_plan *plan, const o3_trial *
     if (*ret_trial) {
         const o3_trial *old = *ret_trial;
         search_reading read;
+        heat_recall(s, old);
         /* What was decided after its load is seen from what it went on to do. */
         if (plan->search && (old->sample_count || old->outcome != O3_OUTCOME_TOO_HOT))
             search_ceiling_loaded(plan->search, old->sample_count ? O3_OUTCOME_OK : old->outcome, old->reason,
@@ -352,10 +353,9 @@ static o3_status visit_once(session *s, const visit_plan *plan, const o3_trial *
 /* Another client loaded the model under it: what that gave is not used. */
 static o3_status visit_undisturbed(session *s, const visit_plan *plan, const o3_trial **ret_trial, o3_err *err)
 {
-    visit_plan again = *plan;
     char knobs[160];
     for (int tries = 0;; tries++) {
-        o3_status status = visit_once(s, &again, ret_trial, err);
+        o3_status status = visit_once(s, plan, ret_trial, err);
         if (status || (*ret_trial)->outcome != O3_OUTCOME_RELOADED)
             return status;
         const o3_trial *trial = *ret_trial;
@@ -366,7 +366,6 @@ static o3_status visit_undisturbed(session *s, const visit_plan *plan, const o3_
         o3_knobs_text(&trial->asked, NULL, knobs, sizeof(knobs));
         o3_note(&s->result->notes, "%s, %s: %.250s; what it gave is not used, the visit was made again", trial->purpose,
                 *knobs ? knobs : "nothing set", trial->reason);
-        again.search = NULL; /* it said yes to this load before */
     }
 }
 

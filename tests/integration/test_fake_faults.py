@@ -229,7 +229,6 @@ class TestStall(FaultCase):
         run = self.optimize(server, "--keep-knobs", timeout=400)
         self.check_calm(run)
         self.check_sentence(run, "deadline", wanted=INTERNAL)
-        self.assertLess(run.wall_s, 120)
         self.assertEqual({row["outcome"] for row in self.trials()}, {"timeout"})
 
 

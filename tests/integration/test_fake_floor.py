@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The speed floor: --min-decode and --max-ttft lower the ceiling to what keeps them, and say why."""
 
+import collections
 import json
 import signal
 import statistics
@@ -62,10 +63,11 @@ class TestFloor(Case):
         self.assertTrue(0.3 < run.get("ceiling.full_ttft_s") <= 0.5, run)
         rungs = [request for request in self.server.record.evaluated
                  if request.eval["num_ctx"] == proven and request.added > 64]
-        first = rungs[0]
-        text = [r for r in rungs if r.prompt_head == first.prompt_head]
-        spent = sum(r.done["t_first"] - r.eval["t_start"] for r in text) / 1e9
-        self.assertLess(spent, 0.55, "what the ladder of the proof really took")
+        spent = collections.Counter()
+        for rung in rungs:
+            spent[rung.prompt_head] += (rung.done["t_first"] - rung.eval["t_start"]) / 1e9
+        told = run.get("ceiling.full_ttft_s")
+        self.assertTrue(any(abs(took / told - 1) < 0.15 for took in spent.values()), f"{told} told, the server took {spent}")
 
     def test_interrupted_and_gone_on_with(self):
         """A window that was too slow is known to be, and is not visited again."""

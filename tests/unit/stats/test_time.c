@@ -114,33 +114,6 @@ static void never_steady(void **state)
     assert_share(drifting, 0.99, 1, "drift found");
 }
 
-static void marks(void **state)
-{
-    (void)state;
-    const stats_conditions unknown = {NAN, NAN, NAN, NAN, NAN};
-    stats_conditions c[7];
-    unsigned got[7];
-    for (int i = 0; i < 7; i++)
-        c[i] = unknown;
-    assert_int_equal(stats_marks(c, 7, &stats_bounds_default, got), 0);
-    c[0] = (stats_conditions){0.02, 0, 0, 3.6e9, 60};
-    c[1].foreign_cpu_frac = 0.5;
-    c[2].psi_memory_frac = 0.3;
-    c[3].throttled_frac = 0.2;
-    c[4].clock_hz = 2.0e9;
-    c[5].temperature_c = 91;
-    c[6] = (stats_conditions){0.10, 0.10, 0.01, 3.24e9, 85}; /* at the bound is not above it */
-    const unsigned want[] = {0, STATS_MARK_FOREIGN, STATS_MARK_MEMORY, STATS_MARK_THROTTLED, STATS_MARK_CLOCK,
-                             STATS_MARK_HOT, 0};
-    assert_int_equal(stats_marks(c, 7, &stats_bounds_default, got), 5);
-    assert_memory_equal(got, want, sizeof want);
-    c[1].throttled_frac = 1;
-    c[1].temperature_c = 99;
-    stats_marks(c, 7, &stats_bounds_default, got);
-    assert_int_equal(got[1], STATS_MARK_FOREIGN | STATS_MARK_THROTTLED | STATS_MARK_HOT);
-    assert_int_equal(stats_marks(c, 0, &stats_bounds_default, got), 0);
-}
-
 static void adaptive_rows(void **state)
 {
     (void)state;
@@ -262,8 +235,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(series),         cmocka_unit_test(series_of_little),
         cmocka_unit_test(clean_samples_stay), cmocka_unit_test(warmups_are_found),
-        cmocka_unit_test(never_steady),   cmocka_unit_test(marks),
-        cmocka_unit_test(adaptive_rows),  cmocka_unit_test(adaptive_asks),
+        cmocka_unit_test(never_steady),   cmocka_unit_test(adaptive_rows),  cmocka_unit_test(adaptive_asks),
         cmocka_unit_test(adaptive_keeps_the_error), cmocka_unit_test(adaptive_stops_early),
     };
     return cmocka_run_group_tests_name("stats/time", tests, NULL, NULL);

@@ -81,6 +81,10 @@ static void a_pace_is_of_the_deepest_rung(void **state)
     assert_true(fabs(floor_pace(&trial).ttft_s - 2.0) < 1e-9);
     trial.samples[0].warmup = true;
     assert_true(isnan(floor_pace(&trial).ttft_s));
+    /* The first: what the next one did. */
+    trial.samples[3].warmup = false;
+    trial.samples[3].prompt_eval_ns = 1000000000;
+    assert_true(fabs(floor_pace(&trial).ttft_s - 2.0) < 1e-9);
 }
 
 static void a_window_below_the_floor_is_slow(void **state)
