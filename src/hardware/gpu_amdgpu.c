@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <unistd.h>
 
+#include "hardware/fdinfo.h"
 #include "hardware/hardware_impl.h"
 #include "hardware/gpu.h"
 
@@ -128,7 +129,8 @@ static void find(gpu_list *list)
 }
 
 typedef struct amd_watch {
-    char root[PATH_MAX], dir[sizeof(((o3_gpu *)0)->dir)];
+    char root[PATH_MAX], dir[sizeof(((o3_gpu *)0)->dir)], pci[sizeof(((o3_gpu *)0)->pci)];
+    bool unified;
     int vram, gtt, status, busy, metrics, power; /* descriptors; -1 not there */
     double cap_w; /* NaN unknown */
     bool sensors_known;
@@ -143,6 +145,8 @@ static void *watch_open(const char *root, const o3_gpu *gpu)
     amd_watch *w = o3_alloc(1, sizeof(*w));
     O3_COPY(w->root, root ? root : "");
     O3_COPY(w->dir, gpu->dir);
+    O3_COPY(w->pci, gpu->pci);
+    w->unified = gpu->unified;
     w->vram = gpu_device_open(root, gpu->dir, "mem_info_vram_used");
     w->gtt = gpu->unified ? gpu_device_open(root, gpu->dir, "mem_info_gtt_used") : -1;
     w->status = gpu_device_open(root, gpu->dir, "power/runtime_status");
@@ -231,11 +235,12 @@ static void watch_read(void *at, int what, int pid, gpu_reading *ret_reading)
 {
     amd_watch *w = at;
     gpu_reading *r = ret_reading;
-    (void)pid;
     if (what & GPU_READ_MEMORY) {
         int64_t vram = gpu_fd_i64(w->vram), gtt = w->gtt >= 0 ? gpu_fd_i64(w->gtt) : 0;
         r->used_bytes = vram < 0 || gtt < 0 ? -1 : vram + gtt;
     }
+    if (what & GPU_READ_PROCESSES)
+        r->runner_bytes = fdinfo_bytes(w->root, pid, w->pci, w->unified);
     if (!(what & GPU_READ_SLOW))
         return;
     r->busy_frac = r->temperature_c = r->hot_c = r->margin_c = r->power_w = NAN;

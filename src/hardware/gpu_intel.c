@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Intel (i915, xe), as far as files tell without privilege: the size of a card's memory is that of its largest window on
- * the bus; how much of it is used is not told, so that its limit cannot be watched. A GPU in the CPU has the RAM and no
- * sensors. Sensors of a suspended card would wake it. */
+ * the bus; how much of it is used is not told, so that its limit cannot be watched, only what of it is the runner's. A GPU
+ * in the CPU has the RAM and no sensors. Sensors of a suspended card would wake it. */
 #include <limits.h>
 #include <unistd.h>
 
+#include "hardware/fdinfo.h"
 #include "hardware/hardware_impl.h"
 #include "hardware/gpu.h"
 
@@ -69,6 +70,8 @@ static void find(gpu_list *list)
 }
 
 typedef struct intel_watch {
+    char root[PATH_MAX], pci[sizeof(((o3_gpu *)0)->pci)];
+    bool has_memory;
     int status, temperature, energy; /* descriptors; -1 not there */
     double limit_c;                  /* NaN unknown */
     int64_t energy_uj, at_ns;        /* when last read; -1 not yet */
@@ -77,18 +80,26 @@ typedef struct intel_watch {
 static void *watch_open(const char *root, const o3_gpu *gpu)
 {
     char hwmon[512], name[24];
-    if (gpu->asleep || !gpu_device_hwmon(root, gpu->dir, hwmon, sizeof(hwmon)))
+    bool sensors = !gpu->asleep && gpu_device_hwmon(root, gpu->dir, hwmon, sizeof(hwmon));
+    if (!sensors && gpu->unified)
         return NULL;
     intel_watch *w = o3_alloc(1, sizeof(*w));
+    O3_COPY(w->root, root ? root : "");
+    O3_COPY(w->pci, gpu->pci);
+    w->has_memory = !gpu->unified;
+    w->status = gpu_device_open(root, gpu->dir, "power/runtime_status");
+    w->temperature = w->energy = -1;
+    w->limit_c = NAN;
+    w->energy_uj = -1;
+    if (!sensors)
+        return w;
     int number = sensor_number(root, hwmon);
     O3_FORMAT(name, "temp%d_input", number);
-    w->status = gpu_device_open(root, gpu->dir, "power/runtime_status");
     w->temperature = gpu_device_open(root, hwmon, name);
     w->energy = gpu_device_open(root, hwmon, "energy1_input");
     O3_FORMAT(name, "temp%d_crit", number);
     int64_t critical = gpu_device_i64(root, hwmon, name);
     w->limit_c = critical > 0 ? (double)critical / 1000 - KEEP_CLEAR_C : NAN;
-    w->energy_uj = -1;
     return w;
 }
 
@@ -106,7 +117,8 @@ static void watch_read(void *at, int what, int pid, gpu_reading *ret_reading)
 {
     intel_watch *w = at;
     gpu_reading *r = ret_reading;
-    (void)pid;
+    if (what & GPU_READ_PROCESSES)
+        r->runner_bytes = w->has_memory ? fdinfo_bytes(w->root, pid, w->pci, false) : -1;
     if (!(what & GPU_READ_SLOW))
         return;
     r->temperature_c = r->hot_c = r->margin_c = r->power_w = NAN;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is read of GPUs that a driver or a vendor's program makes up: tables, JSON, blobs, addresses, and the
+/* What is read of GPUs that a driver or a vendor's program makes up: tables, JSON, blobs, addresses, clients, and the
  * environment of the engine. The first byte chooses the reader. */
+#include "hardware/fdinfo.h"
 #include "hardware/gpu.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -32,6 +33,13 @@ static void rules(gpu_list *list, const char *env)
     gpu_apply_rules(list, env);
 }
 
+static void client(const char *text)
+{
+    fdinfo_client c;
+    fdinfo_parse(text, &c);
+    check(c.id >= -1 && c.own_bytes >= -1 && c.mapped_bytes >= -1 && strlen(c.pci) < sizeof(c.pci));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     gpu_metrics metrics;
@@ -43,13 +51,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(text, data + 1, size - 1); /* o3_alloc zeroes: terminated */
     list->root = "/nowhere";
     list->ram_bytes = data[0] & 8 ? -1 : INT64_C(137438953472);
-    switch (data[0] % 6) {
+    switch (data[0] % 7) {
     case 0: gpu_nvidia_smi_parse(list, text); break;
     case 1: gpu_rocm_smi_parse(list, text); break;
     case 2: gpu_amd_smi_parse(list, text); break;
     case 3: rules(list, text); break;
     case 4: gpu_metrics_decode(data + 1, size - 1, &metrics); break;
-    default: gpu_pci_normal(text, pci); break;
+    case 5: gpu_pci_normal(text, pci); break;
+    default: client(text); break;
     }
     for (int i = 0; i < list->count; i++)
         gpu_from_sheet(&list->at[i]);

@@ -110,6 +110,40 @@ static void growth(void **state)
     end(&b);
 }
 
+/* What the drivers' files say of the process goes before what the pool grew by, and is all there is where a driver does
+ * not tell the use of its memory. */
+static void process_files(void **state)
+{
+    o3_peaks peaks;
+    host_files(*state);
+    process_stat(*state, 77, 'S', 1, 1, 5);
+    card_dgpu(*state, 3, "0000:03:00.0");
+    card_new(*state, 5, "0x8086\n", "0xe20b\n", "xe", "0000:05:00.0");
+    card_text(*state, 5, "resource", "0x0000004000000000 0x00000043ffffffff 0x000000000014220c\n");
+    sysroot_text(*state, "/proc/77/fdinfo/9", "drm-client-id: 1\ndrm-pdev: 0000:03:00.0\ndrm-memory-vram: 2097152 KiB\n");
+    sysroot_text(*state, "/proc/77/fdinfo/10", "drm-client-id: 2\ndrm-pdev: 0000:05:00.0\ndrm-resident-vram0: 700 MiB\n");
+    bench b = watch(*state, quick);
+    assert_int_equal(b.profile->gpu_count, 2);
+    wait_ticks(b.monitor, 2);
+    monitor_watch(b.monitor, -1, 77);
+    monitor_peaks_reset(b.monitor);
+    for (int i = 0; i < 100; i++) { /* asked for with the second look at the latest */
+        monitor_peaks(b.monitor, &peaks);
+        if (peaks.pools[1].runner_bytes == 2048 * MIB && peaks.pools[2].runner_bytes >= 0)
+            break;
+        wait_ticks(b.monitor, 1);
+    }
+    card_i64(*state, 3, "mem_info_vram_used", 9000 * MIB); /* by another process */
+    wait_ticks(b.monitor, 2);
+    monitor_peaks(b.monitor, &peaks);
+    assert_int_equal(peaks.pools[1].bytes, 9000 * MIB);
+    assert_int_equal(peaks.pools[1].runner_bytes, 2048 * MIB);
+    assert_int_equal(peaks.pools[2].bytes, -1);
+    assert_int_equal(peaks.pools[2].runner_bytes, 700 * MIB);
+    assert_int_equal(o3_cancel_get(b.cancel), O3_CANCEL_NONE);
+    end(&b);
+}
+
 static void heat(void **state)
 {
     host_files(*state);
@@ -334,7 +368,7 @@ int main(void)
 #define FILES(name) cmocka_unit_test_setup_teardown(name, sysroot_new, sysroot_free)
 #define NVIDIA(name) cmocka_unit_test_setup_teardown(name, begin, finish)
     const struct CMUnitTest tests[] = {
-        FILES(memory_limit), FILES(growth),         FILES(heat),  FILES(sleep_and_loss), FILES(unwatched),
+        FILES(memory_limit), FILES(growth),         FILES(process_files), FILES(heat),  FILES(sleep_and_loss), FILES(unwatched),
         NVIDIA(process_memory), NVIDIA(lost), NVIDIA(slow), NVIDIA(hanging),        NVIDIA(by_program),
         NVIDIA(cost),
     };

@@ -167,6 +167,31 @@ static void forecasts_stand_beside(void **state)
     close_world(w);
 }
 
+/* Each memory by the pool's name, whoever told it: the host's pools see one process, a GPU's its own; unknown stays so. */
+static void readings_are_by_memory(void **state)
+{
+    (void)state;
+    world *w = open_world();
+    o3_auto(free) o3_trial *trial = ladder();
+    search_reading read;
+    static const char *const names[] = {"ram", "gpu:0000:03:00.0", "gpu:0000:05:00.0", "gpu:0000:83:00.0"};
+    static const int64_t runner[] = {500, 7000, 300, -1};
+    w->profile.gpu_count = 3;
+    w->profile.pool_count = trial->peaks.count = 4;
+    for (int i = 0; i < 4; i++) {
+        O3_COPY(w->profile.pools[i].name, names[i]);
+        O3_COPY(trial->peaks.pools[i].pool, names[i]);
+        trial->peaks.pools[i].runner_bytes = runner[i];
+        trial->peaks.pools[i].bytes = i == 2 ? -1 : 9000; /* Intel's driver does not tell the use of all */
+    }
+    for (int g = 0; g < 3; g++)
+        w->profile.gpus[g] = (o3_gpu){.vendor = g == 1 ? O3_GPU_INTEL : O3_GPU_AMD, .pool = g + 1};
+    visit_read(&w->session, trial, &read);
+    assert_true(read.bytes[0] == 500 && read.bytes[1] == 7000 && read.bytes[2] == 300 && isnan(read.bytes[3]));
+    assert_int_equal(visit_runner_bytes(&w->session, trial), 7800);
+    close_world(w);
+}
+
 static void failures_teach_no_rates(void **state)
 {
     (void)state;
@@ -266,7 +291,7 @@ static void bandwidth_is_kept(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(forecasts_stand_beside),       cmocka_unit_test(failures_teach_no_rates),
+        cmocka_unit_test(forecasts_stand_beside),       cmocka_unit_test(readings_are_by_memory), cmocka_unit_test(failures_teach_no_rates),
         cmocka_unit_test(calibration_outlives_the_run), cmocka_unit_test(damaged_documents_count_as_none), cmocka_unit_test(one_offset_for_all_is_left_out),
         cmocka_unit_test(bandwidth_is_kept),
     };
