@@ -87,7 +87,7 @@ static o3_status iterate(session *s, search_ceiling *search, bool *ret_done, o3_
     search_reading read;
     plan.search = search;
     s->spill_expected = search->spill_expected;
-    s->expected_s = tune_elapsed_s(s) + cost_visit_s(s, &plan) + presets_rest_s(s, 0);
+    tune_expect(s, &plan, 0);
     tune_say(s, O3_EVENT_PROGRESS, "Ceiling: filling %lld tokens", (long long)num_ctx);
     o3_status status = visit_run(s, &plan, &trial, err);
     if (!status && trial->sample_count && worth_repeating(s, search, trial)) {
@@ -177,7 +177,7 @@ static o3_status prove_again(session *s, search_ceiling *search, bool *ret_again
     const o3_category *category = o3_config_category(s->config, "max_context");
     const o3_trial *trial;
     visit_plan plan = visit_preset_plan(s, search->setting.knobs, c->proven_tokens, category, true);
-    s->expected_s = tune_elapsed_s(s) + presets_rest_s(s, 0);
+    tune_expect(s, NULL, 0);
     tune_say(s, O3_EVENT_PROGRESS, "Ceiling: proving %lld again on a fresh load", (long long)c->proven_tokens);
     o3_status status = visit_run(s, &plan, &trial, err);
     if (status)

@@ -13,6 +13,8 @@ void tune_say(session *s, o3_event_kind kind, const char *fmt, ...)
 {
     char text[O3_TEXT_MAX];
     va_list args;
+    if (!s->world->on_event)
+        return;
     va_start(args, fmt);
     vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
@@ -29,6 +31,13 @@ double tune_elapsed_s(const session *s)
 double tune_left_s(const session *s)
 {
     return TUNE_BUDGET_FRAC * s->budget_s - tune_elapsed_s(s);
+}
+
+void tune_expect(session *s, const visit_plan *visit, int row)
+{
+    if (s->world->on_event) /* else nobody is told, and it costs some hundred predictions */
+        s->expected_s = tune_elapsed_s(s) + (visit ? cost_visit_s(s, visit) : 0) +
+                        (row < 0 ? 0 : presets_rest_s(s, row));
 }
 
 void tune_progress(session *s)

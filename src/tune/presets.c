@@ -341,7 +341,7 @@ static o3_status measure_row(session *s, o3_preset *row, const o3_category *cate
         plan = visit_preset_plan(s, row->knobs, num_ctx, category, false);
         s->partial = true;
     }
-    s->expected_s = tune_elapsed_s(s) + presets_rest_s(s, (int)(row - s->result->presets));
+    tune_expect(s, NULL, (int)(row - s->result->presets));
     tune_say(s, O3_EVENT_PROGRESS, "Presets: measuring %s at %lld tokens", row->name, (long long)num_ctx);
     o3_status status = visit_run(s, &plan, &visit, err);
     if (status)
@@ -397,7 +397,7 @@ o3_status stage_baseline(session *s, o3_err *err)
     }
     tune_say(s, O3_EVENT_PROGRESS, "Baseline: Ollama's defaults");
     visit_plan plan = baseline_plan(s);
-    s->expected_s = tune_elapsed_s(s) + cost_visit_s(s, &plan);
+    tune_expect(s, &plan, -1);
     o3_status status = visit_run(s, &plan, &trial, err);
     if (status)
         return status;

@@ -113,6 +113,9 @@ typedef struct visit_plan {
     bool milder;             /* too hot: tried again with a smaller num_batch. Where settings are compared it ends there */
     search_ceiling *search;  /* asked after the load whether to go on; NULL = go on */
 } visit_plan;
+/* When the run is expected to end: after `visit` (may be NULL) and, from row >= 0 on, the presets, the default and the
+ * comparison. */
+void tune_expect(session *s, const visit_plan *visit, int row);
 /* From this run's finished trials if it is there, else measured and stored. O3_OK even if the trial failed. */
 O3_NODISCARD o3_status visit_run(session *s, const visit_plan *plan, const o3_trial **ret_trial, o3_err *err);
 bool visit_known(session *s, const visit_plan *plan); /* measured before, successfully */
