@@ -64,19 +64,14 @@ class TestKnobs(Case):
                             wanted=USAGE)
 
     def test_too_noisy_to_tell(self):
-        """Half of a step's time is noise: the default is kept, that is said, and the gate does not open. One time in twenty
-        luck may win; not twice."""
-        lucky = []
-        for seed in (2, 3):
-            self.fresh()
-            record, run, document = self.raced("--gate", "decided", speed={"cpus": 2, "jitter": 0.5}, seed=seed)
-            race = document["race"]
-            if race["verdict"] == "winner":
-                lucky.append(race)
-                continue
-            self.assertIn(race["verdict"], ("undecided", "default"), race)
-            self.assertIsNone(race["knobs"]["num_thread"])
-            if race["verdict"] == "undecided":
-                self.check_exit(run, GATE)
-                self.assertTrue(find_all(document["notes"], "noise"), document["notes"])
-        self.assertLess(len(lucky), 2, lucky)
+        """Half of a step's time is noise: what is not shown keeps the default, that is said, and the gate does not open.
+        What larger batches bring here (1.7 % of prefill) may still be seen."""
+        record, run, document = self.raced("--gate", "decided", speed={"cpus": 2, "jitter": 0.5})
+        race = document["race"]
+        self.assertIn(race["verdict"], ("undecided", "default", "winner"), race)
+        self.assertIsNone(race["knobs"]["num_thread"])
+        if race["verdict"] == "undecided":
+            self.check_exit(run, GATE)
+            self.assertTrue(find_all(document["notes"], "noise"), document["notes"])
+        if race["verdict"] == "winner":
+            self.assertLess(race["gain"], 1.05, race)
