@@ -102,6 +102,8 @@ O3_NODISCARD o3_status cli_open_store(cli_session *session, o3_err *err);
 o3_world cli_world(cli_session *session);
 const char *cli_host(const cli_call *call); /* never NULL */
 
+/* Ollama's long form of a name without a tag ("smollm2": "smollm2:latest"); false: it has one. */
+bool cli_latest(const char *model, char *dst, size_t size);
 /* The newest stored result of `model` ("NAME" also finds "NAME:latest"); ret_json (may be NULL) is the whole
  * document. */
 O3_NODISCARD o3_status cli_result(cli_session *session, const char *model, o3_result *ret_result, json_t **ret_json,

@@ -63,15 +63,13 @@ o3_status cmd_history(const cli_call *call, o3_err *err)
 {
     o3_auto(cli_session) cli_session *session = cli_session_new(call);
     o3_auto(free) o3_run_row *rows = o3_alloc(RUNS_MAX, sizeof(*rows));
+    char latest[O3_NAME_MAX + 8];
     int count = 0;
     o3_status status = cli_open_store(session, err);
     if (!status)
         status = o3_store_runs(session->store, call->count ? call->words[0] : NULL, rows, RUNS_MAX, &count, err);
-    if (!status && !count && call->count) { /* Ollama's short form */
-        char latest[O3_NAME_MAX + 8];
-        O3_FORMAT(latest, "%s:latest", call->words[0]);
+    if (!status && !count && call->count && cli_latest(call->words[0], latest, sizeof(latest)))
         status = o3_store_runs(session->store, latest, rows, RUNS_MAX, &count, err);
-    }
     if (status)
         return status;
     if (call->options.json) {

@@ -280,10 +280,12 @@ static const struct gate {
     const char *name;
     bool (*holds)(const o3_result *result);
     const char *says;
+    size_t why; /* offset of a text in the result that says more; 0 none */
 } gates[] = {
-    {"proven", is_proven, "no context was proven twice"},
-    {"decided", is_decided, "the knobs were not decided"},
-    {"floor", is_fast, "no speed floor (--min-decode, --max-ttft) was asked for that every preset was seen to keep"},
+    {"proven", is_proven, "no context was proven twice", 0},
+    {"decided", is_decided, "the knobs were not decided", offsetof(o3_result, race.why)},
+    {"floor", is_fast, "no speed floor (--min-decode, --max-ttft) was asked for that every preset was seen to keep",
+     0},
 };
 
 /* result NULL: only the names are checked. */
@@ -295,9 +297,10 @@ static o3_status check_gates(const char *wanted, const o3_result *result, o3_err
             i++;
         if (i == O3_COUNT(gates))
             return o3_fail(err, O3_E_USAGE, "--gate %.*s is none; there are proven, decided and floor", len, p);
-        if (result && !gates[i].holds(result))
-            return o3_fail(err, O3_E_GATE, "gate %s: %s%s%s", gates[i].name, gates[i].says,
-                           i == 1 && *result->race.why ? ": " : "", i == 1 ? result->race.why : "");
+        if (!result || gates[i].holds(result))
+            continue;
+        const char *why = gates[i].why ? (const char *)result + gates[i].why : "";
+        return o3_fail(err, O3_E_GATE, "gate %s: %s%s%s", gates[i].name, gates[i].says, *why ? ": " : "", why);
     }
     return O3_OK;
 }

@@ -70,9 +70,8 @@ static o3_status read_forecasts(cli_session *session, const char *model, collect
 {
     char latest[O3_NAME_MAX + 8];
     o3_status status = o3_store_forecasts(session->store, model, collect, c, err);
-    if (status || c->seen || !model || strchr(model, ':'))
+    if (status || c->seen || !model || !cli_latest(model, latest, sizeof(latest)))
         return status;
-    O3_FORMAT(latest, "%s:latest", model);
     return o3_store_forecasts(session->store, latest, collect, c, err);
 }
 

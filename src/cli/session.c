@@ -94,11 +94,13 @@ static o3_status parse_result(const char *text, o3_result *ret_result, json_t **
     return status;
 }
 
-/* "smollm2" is Ollama's short form of "smollm2:latest". */
-static bool has_tag(const char *model)
+bool cli_latest(const char *model, char *dst, size_t size)
 {
     const char *slash = strrchr(model, '/');
-    return strchr(slash ? slash : model, ':');
+    if (strchr(slash ? slash : model, ':'))
+        return false;
+    o3_format(dst, size, "%s:latest", model);
+    return true;
 }
 
 static o3_status not_stored(cli_session *session, const char *model, o3_err *err)
@@ -122,10 +124,8 @@ o3_status cli_result(cli_session *session, const char *model, o3_result *ret_res
     o3_auto(free) char *text = NULL;
     char latest[O3_NAME_MAX + 8];
     o3_status status = o3_store_result(session->store, model, "", &text, err);
-    if (status == O3_E_NOT_FOUND && !has_tag(model)) {
-        O3_FORMAT(latest, "%s:latest", model);
+    if (status == O3_E_NOT_FOUND && cli_latest(model, latest, sizeof(latest)))
         status = o3_store_result(session->store, latest, "", &text, err);
-    }
     if (status == O3_E_NOT_FOUND)
         return not_stored(session, model, err);
     return status ? status : parse_result(text, ret_result, ret_json, err);

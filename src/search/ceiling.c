@@ -53,6 +53,14 @@ void search_ceiling_start(search_ceiling *s, const search_strategy *strategy, co
     }
 }
 
+void search_ceiling_batch(search_ceiling *s, int32_t num_batch)
+{
+    if (num_batch == s->setting.knobs.num_batch)
+        return;
+    s->setting.knobs.num_batch = num_batch;
+    s->safe_cache = -1;
+}
+
 /* The very point failed before, here or in an earlier run: one step less. */
 static int64_t beside_failures(const search_ceiling *s, int64_t num_ctx)
 {

@@ -282,8 +282,8 @@ static int ask_fresh(search_race *r)
 /* The next to explore; -1: that is over. */
 static int ask_exploring(const search_race *r)
 {
-    int next = r->trials < r->explore_trials ? next_waiting(r) : -1;
-    return next < 0 && r->trials < r->explore_trials ? next_round(r) : next;
+    int next = next_waiting(r);
+    return r->trials >= r->explore_trials ? -1 : next < 0 ? next_round(r) : next;
 }
 
 int search_race_ask(search_race *r)

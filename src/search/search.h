@@ -122,6 +122,8 @@ void search_ceiling_init(search_ceiling *s, const o3_profile *profile, const o3_
 void search_ceiling_start(search_ceiling *s, const search_strategy *strategy, const o3_profile *profile,
                           const o3_model *model, const o3_setting *setting, const search_options *options,
                           const o3_calibration *calibration);
+/* From here on loads have this num_batch: what is predicted and learned is of it. */
+void search_ceiling_batch(search_ceiling *s, int32_t num_batch);
 /* num_ctx to load next, with the knobs of s->setting; 0 = nothing left that is worth a load. The caller prices the
  * fill before it loads, and tells search_ceiling_budget where it is too dear. */
 int64_t search_ceiling_ask(search_ceiling *s);

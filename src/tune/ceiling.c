@@ -56,15 +56,6 @@ static void tell_pace(const session *s, search_ceiling *search, const o3_trial *
         search_ceiling_paced(search, slow, floor_window(s, &c, slow ? search->asked : search->trained));
 }
 
-/* Heat may have halved the batch of a visit: what is read of it is what that batch takes. */
-static void follow_heat(search_ceiling *search, const o3_trial *trial)
-{
-    if (trial->asked.num_batch == search->setting.knobs.num_batch)
-        return;
-    search->setting.knobs.num_batch = trial->asked.num_batch;
-    search->safe_cache = -1;
-}
-
 /* One iteration; *ret_done when the search is. */
 static o3_status iterate(session *s, search_ceiling *search, bool *ret_done, o3_err *err)
 {
@@ -96,7 +87,7 @@ static o3_status iterate(session *s, search_ceiling *search, bool *ret_done, o3_
     }
     if (status)
         return status;
-    follow_heat(search, trial);
+    search_ceiling_batch(search, trial->asked.num_batch); /* heat may have halved it */
     cost_learn(s, trial);
     search->calibration.rates = s->calibration.rates;
     if (trial->outcome == O3_OUTCOME_OK && trial->sample_count == 0)
@@ -146,6 +137,12 @@ static void say_ceiling(session *s)
              c->loads == 1 ? "" : "s", c->fills, c->fills == 1 ? "" : "s", c->next_reason);
 }
 
+/* Of the knobs' account, not the ceiling's. */
+static bool of_race(const o3_trial *trial)
+{
+    return !strncmp(trial->purpose, TUNE_RACE, strlen(TUNE_RACE));
+}
+
 static void take_result(session *s, const search_ceiling *search)
 {
     o3_ceiling *c = &s->result->ceiling;
@@ -155,8 +152,7 @@ static void take_result(session *s, const search_ceiling *search)
     c->num_batch = search->proven ? search->setting.knobs.num_batch : O3_UNSET;
     c->loads = c->fills = 0;
     for (int i = 0; i < s->trial_count; i++) {
-        bool race = !strncmp(s->trials[i]->purpose, TUNE_RACE, strlen(TUNE_RACE)); /* loads of the knobs' account */
-        c->loads += race ? 0 : s->trials[i]->loads;
+        c->loads += of_race(s->trials[i]) ? 0 : s->trials[i]->loads;
         c->fills += s->trials[i]->fills;
     }
     c->proofs = search->proven ? 1 : 0;
@@ -182,7 +178,7 @@ static o3_status prove_again(session *s, search_ceiling *search, bool *ret_again
     o3_status status = visit_run(s, &plan, &trial, err);
     if (status)
         return status;
-    follow_heat(search, trial);
+    search_ceiling_batch(search, trial->asked.num_batch);
     if (trial->outcome == O3_OUTCOME_CANCELLED) { /* budget */
         o3_note(&s->result->notes, "one full fill only: %s", trial->reason);
         s->partial = true;
@@ -258,8 +254,7 @@ void ceiling_keep_predicted(session *s)
         search_effect effect = search_effect_of(trial->outcome);
         /* Heat was answered by a smaller batch, an error behind a good sample by another try. */
         bool passed = trial->outcome == O3_OUTCOME_TOO_HOT || (trial->outcome == O3_OUTCOME_ERROR && trial->sample_count);
-        if (effect == SEARCH_FITS || effect == SEARCH_NOTHING || passed ||
-            !strncmp(trial->purpose, TUNE_RACE, strlen(TUNE_RACE)))
+        if (effect == SEARCH_FITS || effect == SEARCH_NOTHING || passed || of_race(trial))
             continue;
         failed = true;
         if (trial->asked.num_ctx <= most)

@@ -73,10 +73,8 @@ bool heat_milder(session *s, const o3_trial *trial, visit_plan *plan)
         return false;
     O3_COPY(s->heat, trial->reason); /* of a resumed run's trial too */
     plan->knobs.num_batch = s->cool_batch = half;
-    if (plan->search) { /* it predicts and learns with what is loaded */
-        plan->search->setting.knobs.num_batch = half;
-        plan->search->safe_cache = -1;
-    }
+    if (plan->search)
+        search_ceiling_batch(plan->search, half);
     o3_note(&s->result->notes, "num_batch %d in place of %d from here on: with %d tokens of context the trial was %s", half,
             trial->asked.num_batch, trial->asked.num_ctx, trial->reason);
     return true;

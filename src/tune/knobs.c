@@ -139,40 +139,41 @@ static void not_run(session *s, const char *fmt, ...)
     va_end(args);
 }
 
+static void price(const session *s, const o3_knobs *knobs, race_plan *each)
+{
+    visit_plan plan = visit_of(knobs, 1, each);
+    each->price_s = cost_visit_s(s, &plan);
+    each->visits = (int)fmin(SEARCH_RACE_TRIALS, each->share_s / each->price_s);
+}
+
 /* What the race may take: the longest prompt that all visits can be had with, for a batch shows in prompts as long as
  * itself only; as many samples as elsewhere while the prompt is long, a few if it must be short. False: too few visits,
  * and the result says why. */
 static bool affordable(session *s, const o3_knobs *knobs, int64_t ceiling, race_plan *ret_each)
 {
     /* Both proofs of the ceiling come first; where time will not reach that far, faster knobs are what brings it nearer. */
-    double left = tune_left_s(s), fill = cost_fill_s(s, ceiling), price;
+    double left = tune_left_s(s), fill = cost_fill_s(s, ceiling);
     double spare = fill > TUNE_AFFORDABLE * left ? left : fmax(0, left - 2 * fill);
-    double share = fmin(RACE_BUDGET_FRAC * s->budget_s, spare);
-    race_plan each = {.samples = s->samples, .prompt = RACE_PROMPT_MAX};
+    race_plan each = {.samples = s->samples, .prompt = RACE_PROMPT_MAX,
+                      .share_s = fmin(RACE_BUDGET_FRAC * s->budget_s, spare)};
     char one[32], all[32];
     for (;; each.prompt /= 2) {
         each.samples = each.prompt < RACE_LONG && each.samples > RACE_SAMPLES ? RACE_SAMPLES : each.samples;
-        visit_plan plan = visit_of(knobs, 1, &each);
-        price = cost_visit_s(s, &plan);
-        each.visits = (int)fmin(SEARCH_RACE_TRIALS, share / price);
+        price(s, knobs, &each);
         bool fits = each.prompt <= knobs->num_ctx / 2 && cost_fill_s(s, each.prompt) <= RACE_PROMPT_S;
         if (each.prompt == RACE_PROMPT_MIN || (fits && each.visits == SEARCH_RACE_TRIALS))
             break;
     }
     while (each.visits < RACE_LEAST && each.samples > 1) { /* what only large gains show in is better than nothing */
         each.samples--;
-        visit_plan plan = visit_of(knobs, 1, &each);
-        price = cost_visit_s(s, &plan);
-        each.visits = (int)fmin(SEARCH_RACE_TRIALS, share / price);
+        price(s, knobs, &each);
     }
-    each.price_s = price;
-    each.share_s = share;
     each.began_s = tune_elapsed_s(s);
     *ret_each = each;
     if (each.visits >= RACE_LEAST)
         return true;
-    o3_fmt_duration(one, sizeof(one), price);
-    o3_fmt_duration(all, sizeof(all), share);
+    o3_fmt_duration(one, sizeof(one), each.price_s);
+    o3_fmt_duration(all, sizeof(all), each.share_s);
     not_run(s, "not raced: %d visits of about %s each are needed, %s of the budget are for it (--budget)", RACE_LEAST, one,
             all);
     return false;

@@ -173,9 +173,9 @@ static o3_measure measure(session *s, const o3_preset *row, const o3_trial *cons
     bool disturbed = n == 0 && (n = collect(trials, count, p, true, x, samples)) > 0;
     if (n == 0)
         return O3_MEASURE_NONE;
-    int throttled = 0;
-    for (int i = 0; i < n; i++)
-        throttled += samples[i]->throttled;
+    bool throttled = false;
+    for (int i = 0; i < n && disturbed; i++)
+        throttled = throttled || samples[i]->throttled;
     if (disturbed)
         o3_note(&s->result->notes, "%s: %s during every sample of %s at %lld tokens; compare nothing with it", row->name,
                 throttled ? "a GPU was throttled (heat) or the machine busy with something else"

@@ -99,22 +99,29 @@ static void stop_and_rearm(void **state)
     free(profile);
 }
 
+/* A host with a server of pid 50, which is not yet named to the monitor. */
+static o3_monitor *host_monitor(const char *root, o3_profile **ret_profile)
+{
+    o3_monitor *monitor = NULL;
+    o3_monitor_options options = {.root = root, .interval_ms = 10};
+    host_files(root);
+    process_stat(root, 50, 'S', 100, 50, 1);
+    *ret_profile = host_profile(root, -1);
+    assert_int_equal(monitor_start(&monitor, *ret_profile, &options, NULL, NULL), O3_OK);
+    return monitor;
+}
+
 static void windows(void **state)
 {
     const char *root = *state;
     o3_window window;
-    o3_monitor *monitor = NULL;
-    host_files(root);
-    process_stat(root, 50, 'S', 100, 50, 1);
-    o3_profile *profile = host_profile(root, -1);
-    o3_monitor_options options = {.root = root, .interval_ms = 10};
+    o3_profile *profile;
+    o3_monitor *monitor = host_monitor(root, &profile), *refused = NULL;
+    o3_monitor_options options = {.root = root, .interval_ms = 5};
     o3_err err = {.status = O3_OK};
-    options.interval_ms = 5;
-    assert_int_equal(monitor_start(&monitor, profile, &options, NULL, &err), O3_E_USAGE);
+    assert_int_equal(monitor_start(&refused, profile, &options, NULL, &err), O3_E_USAGE);
     assert_non_null(strstr(err.message, "5 ms"));
-    assert_null(monitor);
-    options.interval_ms = 10;
-    assert_int_equal(monitor_start(&monitor, profile, &options, NULL, &err), O3_OK);
+    assert_null(refused);
     monitor_since_mark(monitor, &window);
     assert_true(isnan(window.seconds) && isnan(window.cpu_busy_frac) && window.swap_in_pages == -1);
     monitor_watch(monitor, 50, -1);
@@ -158,12 +165,8 @@ static void foreign_at_an_end(void **state)
 {
     const char *root = *state;
     o3_window window;
-    o3_monitor *monitor = NULL;
-    host_files(root);
-    process_stat(root, 50, 'S', 100, 50, 1);
-    o3_profile *profile = host_profile(root, -1);
-    o3_monitor_options options = {.root = root, .interval_ms = 10};
-    assert_int_equal(monitor_start(&monitor, profile, &options, NULL, NULL), O3_OK);
+    o3_profile *profile;
+    o3_monitor *monitor = host_monitor(root, &profile);
     assert_true(isnan(monitor_foreign(monitor, 0))); /* nothing of the engine is known */
     monitor_watch(monitor, 50, -1);
     assert_true(isnan(monitor_foreign(monitor, 0))); /* not for 0.3 s yet */
