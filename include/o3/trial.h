@@ -14,6 +14,8 @@ typedef struct o3_knobs {
 } o3_knobs;
 #define O3_KNOBS_DEFAULT ((o3_knobs){O3_UNSET, O3_UNSET, O3_UNSET, O3_UNSET, O3_UNSET})
 bool o3_knobs_equal(const o3_knobs *a, const o3_knobs *b);
+/* Is everything that `asked` sets in force so? What it leaves unset is the server's own choice. */
+bool o3_knobs_hold(const o3_knobs *asked, const o3_knobs *in_force);
 /* "num_thread 2, use_mmap false": the knobs that are set, of them those that differ from `other` (NULL: all). */
 void o3_knobs_text(const o3_knobs *knobs, const o3_knobs *other, char *dst, size_t dst_size);
 /* {name, offset of the int32 in o3_knobs}, in the order they are written; ends with name NULL. */

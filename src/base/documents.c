@@ -34,6 +34,16 @@ bool o3_knobs_equal(const o3_knobs *a, const o3_knobs *b)
     return true;
 }
 
+bool o3_knobs_hold(const o3_knobs *asked, const o3_knobs *in_force)
+{
+    for (const o3_knob_field *field = o3_knob_fields; field->name; field++) {
+        int32_t value = o3_knob_get(asked, field);
+        if (value != O3_UNSET && value != o3_knob_get(in_force, field))
+            return false;
+    }
+    return true;
+}
+
 void o3_knobs_text(const o3_knobs *knobs, const o3_knobs *other, char *dst, size_t dst_size)
 {
     dst[0] = '\0';

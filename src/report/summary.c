@@ -175,12 +175,14 @@ static void window_words(char *dst, size_t size, const o3_preset *preset, const 
 /* The baseline's knobs are those in force; what a preset leaves unset it shares with the default. */
 static bool same_settings(const o3_knobs *preset, const o3_knobs *in_force)
 {
-    for (const o3_knob_field *f = o3_knob_fields; f->name; f++) {
-        int32_t value = o3_knob_get(preset, f);
-        if (value != O3_UNSET && value != o3_knob_get(in_force, f))
-            return false;
-    }
-    return preset->num_ctx > 0;
+    return preset->num_ctx > 0 && o3_knobs_hold(preset, in_force);
+}
+
+static bool same_but_window(const o3_knobs *preset, const o3_knobs *in_force)
+{
+    o3_knobs others = *preset;
+    others.num_ctx = O3_UNSET;
+    return o3_knobs_hold(&others, in_force);
 }
 
 static void speed_words(char *dst, size_t size, const o3_preset *preset, const o3_preset *baseline)
@@ -195,7 +197,8 @@ static void speed_words(char *dst, size_t size, const o3_preset *preset, const o
     if (same_settings(&preset->knobs, &baseline->knobs))
         o3_copy(dst, size, "these are the default's own settings here: nothing changes");
     else if (verdict == TEXT_UNKNOWN)
-        o3_copy(dst, size, "speed not compared at equal depth");
+        o3_copy(dst, size, same_but_window(&preset->knobs, &baseline->knobs) ? "otherwise the default's own settings"
+                                                                             : "speed not compared at equal depth");
     else if (verdict == TEXT_SAME)
         o3_format(dst, size, "no difference in decode shown at %s tokens (%s against %s)", depth, mine, theirs);
     else

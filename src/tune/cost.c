@@ -75,6 +75,12 @@ double cost_decode_s(const session *s, int64_t depth_tokens, int samples)
     return samples * PROBE_DECODE_TOKENS / rate;
 }
 
+/* Unique prompts and what is decoded behind each. */
+static double cost_prompts_s(const session *s, int64_t tokens, int count)
+{
+    return count * (cost_fill_s(s, tokens) + cost_decode_s(s, tokens, 1));
+}
+
 double cost_visit_s(const session *s, const visit_plan *plan)
 {
     double total = LOAD_S, deepest = 0;
@@ -83,8 +89,8 @@ double cost_visit_s(const session *s, const visit_plan *plan)
         deepest = (double)plan->rungs[i];
     }
     total += cost_fill_s(s, (int64_t)deepest);
-    if (plan->fresh_count) /* one more: the first after a load does not count */
-        total += (plan->fresh_count + 1) * (cost_fill_s(s, plan->fresh_tokens) + cost_decode_s(s, plan->fresh_tokens, 1));
+    if (plan->fresh_count) /* one more where it is the first after a load, which does not count */
+        total += cost_prompts_s(s, plan->fresh_tokens, plan->fresh_count + !plan->rung_count);
     return total;
 }
 
@@ -162,8 +168,8 @@ void cost_learn(session *s, const o3_trial *trial)
     s->probe.decode_per_s = 0.3 * s->curve.decode_per_s[s->curve.count - 1];
 }
 
-/* design.md section 5: for each preset and the default one load, one fill to its measured depth and five decode
- * samples, plus the second proof fill; rows with the same knobs cost once. */
+/* docs/decisions/0007: for each preset and the default one load, one fill to its measured depth, five decode samples and
+ * the prompts that its TTFT is measured with, plus the second proof fill; rows with the same settings cost once. */
 static double lower_bound(const session *s)
 {
     const o3_result *r = s->result;
@@ -172,11 +178,13 @@ static double lower_bound(const session *s)
         const o3_preset *row = i < r->preset_count ? &r->presets[i] : &r->baseline;
         bool seen = !row->measured;
         for (int j = 0; j < i && !seen; j++)
-            seen = r->presets[j].measured && o3_knobs_equal(&r->presets[j].knobs, &row->knobs);
+            seen = r->presets[j].measured && o3_knobs_hold(&r->presets[j].knobs, &row->knobs);
         if (seen || row->decode_per_s.depth_tokens <= 0)
             continue;
         int64_t depth = row->proven && row->knobs.num_ctx > 0 ? row->knobs.num_ctx : row->decode_per_s.depth_tokens;
         total += LOAD_S + cost_fill_s(s, depth) + cost_decode_s(s, row->decode_per_s.depth_tokens, 5);
+        if (row->ttft_ms.n)
+            total += cost_prompts_s(s, row->ttft_ms.depth_tokens, presets_prompts(s, row->ttft_ms.depth_tokens));
     }
     if (r->ceiling.proofs > 1)
         total += cost_fill_s(s, r->ceiling.proven_tokens);

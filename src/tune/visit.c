@@ -130,22 +130,32 @@ static bool usable(const session *s, const o3_sample *sample)
     return good(sample) || (s->busy_streak >= TUNE_BUSY_STREAK && sample->outcome == O3_OUTCOME_OK);
 }
 
-static int count_good(const session *s, const o3_trial *trial, int from, bool decode)
+static int count_decodes(const session *s, const o3_trial *trial, int from)
 {
     int count = 0;
-    for (int i = from; i < trial->sample_count; i++) {
-        const o3_sample *sample = &trial->samples[i];
-        count += usable(s, sample) && !isnan(decode ? sample->decode_per_s : sample->prefill_per_s);
-    }
+    for (int i = from; i < trial->sample_count; i++)
+        count += usable(s, &trial->samples[i]) && !isnan(trial->samples[i].decode_per_s);
     return count;
+}
+
+/* Of the unique prompts, those that the rule of outliers will not leave out. */
+static int count_prompts(const session *s, const o3_trial *trial, int from)
+{
+    double rates[O3_SAMPLES_MAX];
+    bool keep[O3_SAMPLES_MAX];
+    int n = 0;
+    for (int i = from; i < trial->sample_count; i++)
+        if (usable(s, &trial->samples[i]) && !isnan(trial->samples[i].prefill_per_s))
+            rates[n++] = trial->samples[i].prefill_per_s;
+    return n - stats_outliers(rates, n, STATS_OUTLIER_SHARE, keep);
 }
 
 static o3_status take_fresh(session *s, const visit_plan *plan, o3_trial *trial, o3_err *err)
 {
     int first = trial->sample_count, most = 2 * plan->fresh_count + DISTURBED_EXTRA;
     double began_s = tune_elapsed_s(s);
-    for (int i = 0; i <= most && count_good(s, trial, first, false) < plan->fresh_count; i++) {
-        if (i && cost_fill_s(s, plan->fresh_tokens) > tune_left_s(s)) {
+    for (int i = 0; i <= most && count_prompts(s, trial, first) < plan->fresh_count; i++) {
+        if (cost_fill_s(s, plan->fresh_tokens) > tune_left_s(s)) {
             s->partial = true;
             return O3_OK;
         }
@@ -155,8 +165,8 @@ static o3_status take_fresh(session *s, const visit_plan *plan, o3_trial *trial,
         o3_status status = probe_fresh(&s->probe, trial, plan->fresh_tokens, err);
         if (status || trial->outcome != O3_OUTCOME_OK)
             return status;
-        /* The first full-size request after a load is the slowest: kept, marked, not averaged. */
-        if ((i == 0 || trial->loads > loads) && trial->sample_count > before)
+        /* The first full-size request after a load is the slowest: kept, marked, not averaged. A ladder has been it. */
+        if (((i == 0 && !plan->rung_count) || trial->loads > loads) && trial->sample_count > before)
             trial->samples[trial->sample_count - 1].warmup = true;
     }
     return O3_OK;
@@ -169,7 +179,7 @@ static bool enough_decodes(const session *s, const o3_trial *trial, int from, in
                              .precision_frac = PRECISE, .reference = NAN, .margin = NAN};
     stats_adaptive repeats;
     if (wanted < s->samples || wanted < 3)
-        return count_good(s, trial, from, true) >= wanted;
+        return count_decodes(s, trial, from) >= wanted;
     stats_adaptive_start(&repeats, &rule);
     for (int i = from; i < trial->sample_count; i++) {
         const o3_sample *sample = &trial->samples[i];
@@ -270,8 +280,8 @@ static o3_status measure(session *s, const visit_plan *plan, o3_trial *trial, o3
         search_ceiling_loaded(plan->search, trial->outcome, trial->reason, trial->in_force.num_ctx, NULL);
     if (status || trial->outcome != O3_OUTCOME_OK)
         return status;
-    if (s->probe.monitor) {
-        o3_wait(s->world->cancel, 250 * O3_NS_PER_MS); /* two ticks that see the loaded runner */
+    if (s->probe.monitor && !plan->race) { /* a race's first sample counts for nothing, and nobody asks for its peaks */
+        o3_wait(s->world->cancel, 250 * O3_NS_PER_MS); /* two ticks that see the loaded runner, and its neighbours */
         monitor_peaks(s->probe.monitor, &trial->peaks);
     }
     search_reading read;
