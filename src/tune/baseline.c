@@ -35,16 +35,16 @@ double baseline_rest_s(const session *s)
 {
     visit_plan plan = baseline_plan(s), compare = {.knobs = O3_KNOBS_DEFAULT};
     double total = cost_visit_s(s, &plan);
-    int compared = 0;
+    bool compared = false;
     for (int i = 0; i < s->result->preset_count; i++) {
         const o3_preset *row = &s->result->presets[i];
         o3_knobs usual = usual_knobs(row->knobs.num_ctx);
-        compared += !o3_knobs_equal(&row->knobs, &usual);
+        compared = compared || !o3_knobs_equal(&row->knobs, &usual);
         if (like_default(s, row))
             total = cost_visit_s(s, &(visit_plan){.knobs = O3_KNOBS_DEFAULT});
     }
     visit_add_rung(&compare, TUNE_EQUAL_DEPTH, s->samples);
-    return total + (ROUNDS - 1) * (compared ? compared + 1 : 0) * cost_visit_s(s, &compare);
+    return total + (ROUNDS - 1) * (compared ? 2 : 0) * cost_visit_s(s, &compare);
 }
 
 /* The last trial of this run that asked for these knobs and went well; NULL if none did. */
@@ -73,6 +73,8 @@ static o3_status take_twin(session *s, o3_preset *baseline, bool *ret_taken, o3_
         const o3_preset *row = &s->result->presets[i];
         const o3_trial *mine = seen_with(s, &row->knobs);
         if (!row->measured || !row->proven || !mine || !like_default(s, row))
+            continue;
+        if (mine->in_force.num_batch == O3_UNSET) /* nobody sees what is in force: unknown is not the same as unknown */
             continue;
         o3_status status = visit_run(s, &look, &trial, err);
         if (status)
@@ -134,14 +136,26 @@ static bool spills(const session *s, const o3_knobs *asked)
     return trial && trial->size_vram_bytes > 0 && trial->size_vram_bytes < trial->size_bytes;
 }
 
-/* The default's own settings but for the window, on the same devices, decode alike at the same depth: there is nothing
- * to show but noise. */
-static bool to_compare(const session *s, const o3_preset *row)
+/* The row that stands for this one in the comparison: the first of those with the same settings; NULL: none, they are the
+ * defaults'. Settings that differ in the window only decode alike at the same depth, as long as none of them spills: there
+ * is nothing to show but noise. */
+static o3_preset *compared_as(const session *s, o3_preset *row)
 {
-    o3_knobs others = row->knobs;
-    others.num_ctx = O3_UNSET;
-    return s->result->baseline.measured && row->measured &&
-           (!o3_knobs_hold(&others, &s->result->baseline.knobs) || spills(s, &row->knobs) || spills(s, &O3_KNOBS_DEFAULT));
+    const o3_preset *baseline = &s->result->baseline;
+    o3_knobs same = row->knobs;
+    if (!baseline->measured || !row->measured)
+        return NULL;
+    if (spills(s, &row->knobs))
+        return row;
+    same.num_ctx = baseline->knobs.num_ctx;
+    if (o3_knobs_hold(&same, &baseline->knobs) && !spills(s, &O3_KNOBS_DEFAULT))
+        return NULL;
+    for (o3_preset *first = s->result->presets; first < row; first++) {
+        same.num_ctx = first->knobs.num_ctx;
+        if (first->measured && o3_knobs_equal(&same, &first->knobs) && !spills(s, &first->knobs))
+            return first;
+    }
+    return row;
 }
 
 static o3_status compare_visit(session *s, o3_preset *row, const o3_knobs *asked, int round, o3_err *err)
@@ -169,22 +183,26 @@ static o3_status compare_visit(session *s, o3_preset *row, const o3_knobs *asked
 o3_status stage_compare(session *s, o3_err *err)
 {
     o3_result *r = s->result;
-    bool wanted[O3_PRESETS_MAX], any = false;
+    o3_preset *as[O3_PRESETS_MAX];
+    bool any = false;
     for (int i = 0; i < r->preset_count; i++)
-        any |= wanted[i] = to_compare(s, &r->presets[i]);
+        any |= (as[i] = compared_as(s, &r->presets[i])) != NULL;
     for (int round = 2; any && round <= ROUNDS; round++) {
         o3_status status = O3_OK;
         for (int i = 0; i < r->preset_count && !status; i++)
-            if (wanted[i])
-                status = compare_visit(s, &r->presets[i], &r->presets[i].knobs, round, err);
+            if (as[i] == &r->presets[i])
+                status = compare_visit(s, as[i], &as[i]->knobs, round, err);
         status = status ? status : compare_visit(s, &r->baseline, &O3_KNOBS_DEFAULT, round, err);
         if (status)
             return status;
     }
-    for (int i = 0; i < r->preset_count; i++)
-        if (wanted[i])
-            rows_take_equal(s, &r->presets[i], &r->presets[i].knobs);
     if (any)
         rows_take_equal(s, &r->baseline, &O3_KNOBS_DEFAULT);
+    for (int i = 0; i < r->preset_count; i++) {
+        if (as[i] == &r->presets[i])
+            rows_take_equal(s, as[i], &as[i]->knobs);
+        if (as[i])
+            r->presets[i].decode_equal_per_s = as[i]->decode_equal_per_s;
+    }
     return O3_OK;
 }

@@ -8,8 +8,8 @@ visit_plan ceiling_ladder(const session *s, o3_knobs knobs, int64_t num_ctx)
 {
     visit_plan plan = {.knobs = knobs, .fill = true, .milder = true, .floor = floor_set(s) ? FLOOR_KEPT : FLOOR_NOT_ASKED};
     const struct { int64_t depth; int decodes; } rungs[] = {
-        {presets_equal_depth(num_ctx), s->samples}, {num_ctx / 4, 3}, {num_ctx / 2, s->samples + TUNE_SPARE},
-        {num_ctx * 3 / 4, 3},
+        {presets_equal_depth(num_ctx), TUNE_FEW}, {num_ctx / 4, TUNE_FEW}, {num_ctx / 2, s->samples + TUNE_SPARE},
+        {num_ctx * 3 / 4, TUNE_FEW},
     };
     O3_FORMAT(plan.purpose, "%sproof-1", s->prefix);
     plan.knobs.num_ctx = (int32_t)num_ctx;

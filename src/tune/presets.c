@@ -120,7 +120,7 @@ visit_plan visit_preset_plan(const session *s, o3_knobs knobs, int64_t num_ctx, 
     plan.knobs.num_ctx = category ? (int32_t)num_ctx : knobs.num_ctx;
     O3_FORMAT(plan.purpose, "%s-%lld%s", category ? "preset" : "baseline", (long long)plan.fresh_tokens,
               fill ? "" : "-nofill");
-    visit_add_rung(&plan, presets_equal_depth(num_ctx), s->samples);
+    visit_add_rung(&plan, presets_equal_depth(num_ctx), TUNE_FEW);
     visit_add_rung(&plan, num_ctx / 2, s->samples + TUNE_SPARE);
     if (fill)
         visit_add_rung(&plan, num_ctx - PROBE_DECODE_TOKENS, floor ? s->samples : 1);

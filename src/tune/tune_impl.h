@@ -14,6 +14,7 @@
 #define TUNE_BATCH 512          /* num_batch is pinned: unset it would change with num_ctx, and with it the memory */
 #define TUNE_BATCH_LEAST 128    /* below it prefill loses more than memory or heat gain */
 #define TUNE_SPARE 1            /* sample more than asked for: one may go as an outlier, and enough must be left */
+#define TUNE_FEW 3              /* samples of a rung that is handed out as a point of the curve only, or by its median */
 #define TUNE_EQUAL_DEPTH 1024   /* tokens at which every row of a run is compared */
 #define TUNE_BUSY_STREAK 12     /* disturbed samples in a row: the machine is busy for good, waiting helps nobody */
 #define TUNE_AFFORDABLE 0.7     /* share of the time left that one fill may take */

@@ -10,6 +10,9 @@ class TestKnobs(Case):
         run = self.optimize(server, *args, timeout=400)
         return server.record, run, run.json
 
+    def purposes(self):
+        return {trial["purpose"] for trial in self.trials()}
+
     def loads_with(self, record, knob, value):
         return [load for load in record.loads if load.knobs.get(knob) == value]
 
@@ -27,6 +30,7 @@ class TestKnobs(Case):
         best = document["presets"]["fast_response"]["decode_equal_per_s"]["mean"]
         self.assertGreater(best, 2 * document["baseline"]["decode_equal_per_s"]["mean"])
         self.assertIn("num_thread 2", self.o3("preset", "show", "smollm2:135m").out.replace("\n", " "))
+        self.assertLessEqual({"baseline-512", "compare-2", "compare-3"}, self.purposes())
 
     def test_nothing_helps(self):
         record, run, document = self.raced(speed={"cpus": 2})
@@ -52,6 +56,14 @@ class TestKnobs(Case):
         self.assertIn("--keep-knobs", document["race"]["why"])
         self.assertEqual(document["race"]["visits"], 0)
         self.assertIsNone(document["race"]["gain"])
+
+    def test_a_default_that_cannot_be_seen_is_measured(self):
+        """The runner's command line is not there to be read: nobody knows whether the default is what a row is."""
+        record, run, document = self.raced("--keep-knobs")
+        self.check_exit(run, DONE)
+        self.assertIsNone(document["baseline"]["knobs"]["num_batch"])
+        self.assertLessEqual({"baseline-512", "compare-2", "compare-3"}, self.purposes())
+        self.assertEqual(document["baseline"]["decode_equal_per_s"]["n"], 3, "its own visit and two rounds")
 
     def test_gate(self):
         record, run, document = self.raced("--keep-knobs", "--gate", "proven")

@@ -83,6 +83,19 @@ class TestRealOptimize(RealCase):
         self.assertLess(run.rss_kib, 30 * 1024)
         self.assertLess(run.cpu_s, 0.01 * run.wall_s + 0.5, "its own CPU")
 
+    def test_3_what_the_default_comes_to_is_not_measured_twice(self):
+        row, default = self.result.get("presets.fast_response"), self.result.get("baseline")
+        if self.result.get("race.verdict") == "winner" or not row["proven"]:
+            self.skipTest(f"fast_response is not the default here (race: {self.result.get('race.verdict')}), or not proven")
+        for name in ("num_ctx", "num_batch"):
+            self.assertEqual(default["knobs"][name], row["knobs"][name])
+        for name in ("decode_per_s", "prefill_per_s", "ttft_ms"):
+            self.assertEqual(default[name], row[name], name)
+        purposes = {trial["purpose"] for trial in self.trials()}
+        self.assertIn("baseline-load", purposes)
+        self.assertFalse({"baseline-512", "compare-2"} & purposes)
+        self.assertIn("the default's own settings", self.o3("preset", "show", MODEL).out.replace("\n    ", " "))
+
     def test_4_known(self):
         run = self.optimize(self.engine, *self.WHOLE)
         self.check_exit(run, DONE)
