@@ -2,6 +2,8 @@
 /* The ceiling: the search says where, a ladder fill says whether. */
 #include "tune_impl.h"
 
+#define NOT_FILLED "the window could not be filled"
+
 /* A quarter, half, three quarters, the whole of the window; samples where rows are compared. The first rung is at least
  * a whole batch, or the compute buffer would never be written to its end and the proof would miss those bytes. */
 visit_plan ceiling_ladder(const session *s, o3_knobs knobs, int64_t num_ctx)
@@ -93,7 +95,7 @@ static o3_status iterate(session *s, search_ceiling *search, bool *ret_done, o3_
     if (trial->outcome == O3_OUTCOME_OK && trial->sample_count == 0)
         return O3_OK; /* loaded only: the search moves on */
     if (trial->outcome == O3_OUTCOME_OK && !visit_filled(trial, num_ctx))
-        search_ceiling_filled(search, O3_OUTCOME_TRUNCATED, "the window could not be filled", NULL);
+        search_ceiling_filled(search, O3_OUTCOME_TRUNCATED, NOT_FILLED, NULL);
     else if (trial->outcome == O3_OUTCOME_CANCELLED) /* the budget; what the ladder reached is known to fit it */
         search_ceiling_budget(search, affordable(s, num_ctx), trial->reason);
     else if (trial->sample_count) {
@@ -188,9 +190,10 @@ static o3_status prove_again(session *s, search_ceiling *search, bool *ret_again
     search->asked = c->proven_tokens;
     /* The fill comes first in the visit: what fails behind it is not the window's fault. */
     if (trial->outcome == O3_OUTCOME_SLOW || !visit_filled(trial, c->proven_tokens)) {
+        bool short_of = trial->outcome == O3_OUTCOME_OK;
         tell_pace(s, search, trial);
-        search_ceiling_filled(search, trial->outcome == O3_OUTCOME_OK ? O3_OUTCOME_TRUNCATED : trial->outcome,
-                              trial->reason, visit_read(s, trial, &read));
+        search_ceiling_filled(search, short_of ? O3_OUTCOME_TRUNCATED : trial->outcome, short_of ? NOT_FILLED : trial->reason,
+                              visit_read(s, trial, &read));
         *ret_again = true;
         return O3_OK;
     }

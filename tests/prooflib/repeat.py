@@ -16,17 +16,22 @@ def compact(trial):
                    "samples": [[short(sample[name]) for name in SAMPLE] for sample in trial["samples"]]}
 
 
+def trials_of(case, run_id):
+    return [compact(trial) for trial in case.o3("history", "show", run_id, "--json").get("trials")]
+
+
 def take(case, engine, model, *options):
     """One run in a home of its own: --force alone would go on with an earlier one that its budget broke off."""
     case.fresh()
     run = case.o3("optimize", model, "--host", engine.host, "--json", "--force", *options, timeout=3600)
     if run.rc:
+        case.keep(error=run.err.strip().splitlines()[-1], sample=SAMPLE, trials=trials_of(
+            case, case.o3("history", "--json").get("runs")[0]["id"]))
         raise RuntimeError(f"o3 optimize ended with {run.rc}: {run.err.strip().splitlines()[-1]}")
-    trials = case.o3("history", "show", run.get("run_id"), "--json").get("trials")
     case.keep(**{name: run.get(name) for name in ("finished_at", "engine", "ceiling", "race", "cost")},
               presets={name: {key: row[key] for key in ("knobs", "measured", "proven", "decode_per_s")}
                        for name, row in run.get("presets").items()},
-              sample=SAMPLE, trials=[compact(trial) for trial in trials])
+              sample=SAMPLE, trials=trials_of(case, run.get("run_id")))
     print(f"  {run.get('cost.wall_s'):.0f} s: proven {run.get('ceiling.proven_tokens')}, loaded "
           f"{run.get('ceiling.allocated_tokens')}; knobs {run.get('race.verdict')}", flush=True)
     return run
