@@ -378,8 +378,11 @@ class TestOptions(Measured):
             self.skipTest(f"something else uses this machine's CPUs: {marked} samples were marked and taken again")
         for measure in find_all(run.json["presets"], "decode_per_s"):
             self.assertGreaterEqual(measure["n"] + measure["removed"], 10, measure)
+        for measure in find_all(run.json["presets"], "prefill_per_s"):
+            self.assertGreaterEqual(measure["n"], 9, "as many as were asked for, outliers aside")
+            self.assertLessEqual(measure["n"] + measure["removed"], 12, measure)
         for measure in find_all(run.json["presets"], "ttft_ms"):
-            self.assertEqual(measure["n"] + measure["removed"], 10, "nine and the spare one for the outlier rule")
+            self.assertGreaterEqual(measure["n"] + measure["removed"], 9, measure)
 
     def test_one_preset(self):
         server = self.fake(models=[{"trained": 4096}])
