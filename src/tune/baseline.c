@@ -24,11 +24,11 @@ static o3_knobs usual_knobs(int32_t num_ctx)
     return usual;
 }
 
-/* Are these the settings that the defaults are expected to come to, measured with prompts of the same length? */
-static bool like_default(const session *s, const o3_preset *row)
+/* Are these the settings that the defaults are expected to come to, measured with prompts of this length? */
+static bool like_default(const session *s, const o3_preset *row, int64_t prompt)
 {
     o3_knobs usual = usual_knobs((int32_t)default_window(s));
-    return row->ttft_ms.depth_tokens == baseline_plan(s).fresh_tokens && o3_knobs_equal(&row->knobs, &usual);
+    return row->ttft_ms.depth_tokens == prompt && o3_knobs_equal(&row->knobs, &usual);
 }
 
 double baseline_rest_s(const session *s)
@@ -40,7 +40,7 @@ double baseline_rest_s(const session *s)
         const o3_preset *row = &s->result->presets[i];
         o3_knobs usual = usual_knobs(row->knobs.num_ctx);
         compared = compared || !o3_knobs_equal(&row->knobs, &usual);
-        if (like_default(s, row))
+        if (like_default(s, row, plan.fresh_tokens))
             total = cost_visit_s(s, &(visit_plan){.knobs = O3_KNOBS_DEFAULT});
     }
     visit_add_rung(&compare, TUNE_EQUAL_DEPTH, s->samples);
@@ -50,11 +50,9 @@ double baseline_rest_s(const session *s)
 /* The last trial of this run that asked for these knobs and went well; NULL if none did. */
 static const o3_trial *seen_with(const session *s, const o3_knobs *asked)
 {
-    const o3_trial *found = NULL;
-    for (int i = 0; i < s->trial_count; i++)
-        if (o3_knobs_equal(&s->trials[i]->asked, asked) && s->trials[i]->outcome == O3_OUTCOME_OK)
-            found = s->trials[i];
-    return found;
+    const o3_trial *trials[TUNE_TRIALS_MAX];
+    int count = rows_trials_of(s, asked, trials);
+    return count ? trials[count - 1] : NULL;
 }
 
 static bool same_in_force(const o3_trial *a, const o3_trial *b)
@@ -65,14 +63,14 @@ static bool same_in_force(const o3_trial *a, const o3_trial *b)
 
 /* Where a load shows that the defaults come to what a row was measured with, its numbers are theirs: a second set would
  * differ by noise only. */
-static o3_status take_twin(session *s, o3_preset *baseline, bool *ret_taken, o3_err *err)
+static o3_status take_twin(session *s, o3_preset *baseline, int64_t prompt, bool *ret_taken, o3_err *err)
 {
     visit_plan look = {.knobs = O3_KNOBS_DEFAULT, .purpose = "baseline-load"};
     const o3_trial *trial = NULL;
     for (int i = 0; i < s->result->preset_count; i++) {
         const o3_preset *row = &s->result->presets[i];
         const o3_trial *mine = seen_with(s, &row->knobs);
-        if (!row->measured || !row->proven || !mine || !like_default(s, row))
+        if (!row->measured || !row->proven || !mine || !like_default(s, row, prompt))
             continue;
         if (mine->in_force.num_batch == O3_UNSET) /* nobody sees what is in force: unknown is not the same as unknown */
             continue;
@@ -112,7 +110,7 @@ o3_status stage_baseline(session *s, o3_err *err)
     visit_plan plan = baseline_plan(s);
     bool taken = false;
     tune_expect(s, &plan, -1);
-    o3_status status = take_twin(s, row, &taken, err);
+    o3_status status = take_twin(s, row, plan.fresh_tokens, &taken, err);
     status = status || taken ? status : visit_run(s, &plan, &trial, err);
     if (status || taken)
         return status;

@@ -86,11 +86,11 @@ static void take_success(session *s, o3_preset *row, const o3_trial *const *tria
     row->success_frac = all ? (double)ok / all : NAN;
     stats_wilson(ok, all, &row->success_low, &row->success_high);
     double wanted_share = s->config->testing.statistical_validation.confidence_threshold;
-    if (row->success_frac < wanted_share)
+    if (row->success_frac < wanted_share) {
         row->proven = false;
-    if (row->success_frac < wanted_share)
         o3_note(&s->result->notes, "%s: only %.0f %% of its requests succeeded (%.0f %% are asked for)", row->name,
                 row->success_frac * 100, wanted_share * 100);
+    }
 }
 
 /* Highest reading per pool over the trials. */
@@ -165,8 +165,7 @@ void rows_take(session *s, o3_preset *row, const o3_trial *const *trials, int co
     }
 }
 
-/* Every trial of this run that asked for these knobs. */
-static int trials_of(const session *s, const o3_knobs *asked, const o3_trial **ret_trials)
+int rows_trials_of(const session *s, const o3_knobs *asked, const o3_trial **ret_trials)
 {
     int count = 0;
     for (int i = 0; i < s->trial_count; i++)
@@ -182,7 +181,7 @@ void rows_take_equal(session *s, o3_preset *row, const o3_knobs *asked)
     const o3_trial *trials[TUNE_TRIALS_MAX];
     const o3_sample *samples[STATS_MAX];
     double means[TUNE_TRIALS_MAX], x[STATS_MAX];
-    int count = trials_of(s, asked, trials), visits = 0, quiet = 0;
+    int count = rows_trials_of(s, asked, trials), visits = 0, quiet = 0;
     pick decode = {.any_kind = true, .field = offsetof(o3_sample, decode_per_s),
                    .depth = presets_equal_depth(row->knobs.num_ctx)};
     for (int i = 0; i < count; i++) {

@@ -213,15 +213,16 @@ double presets_rest_s(const session *s, int from);
 /* The visit that measures a preset: unique prompts of the category's length, then a growing prompt to the depth all
  * rows share, half of the window, and (fill) the whole of it. category NULL: the baseline. */
 visit_plan visit_preset_plan(const session *s, o3_knobs knobs, int64_t num_ctx, const o3_category *category, bool fill);
+void visit_add_rung(visit_plan *plan, int64_t depth, int decodes); /* ascending; merges neighbours */
+bool visit_filled(const o3_trial *trial, int64_t num_ctx);
+
 /* rows.c: a row's numbers from the trials that measured it; at the depth that all rows share, from every trial that asked
  * for these knobs. */
 void rows_take(session *s, o3_preset *row, const o3_trial *const *trials, int count);
+int rows_trials_of(const session *s, const o3_knobs *asked, const o3_trial **ret_trials); /* they went well, oldest first */
 void rows_take_equal(session *s, o3_preset *row, const o3_knobs *asked);
 
 /* baseline.c: expected seconds of the defaults' visits and of the comparison. */
 double baseline_rest_s(const session *s);
-
-void visit_add_rung(visit_plan *plan, int64_t depth, int decodes); /* ascending; merges neighbours */
-bool visit_filled(const o3_trial *trial, int64_t num_ctx);
 
 #endif
